@@ -1,0 +1,115 @@
+//! Operations on open directories.
+//!
+//! The entries that are answered are in the module of replies.
+
+use crate::attr::OpenFlags;
+use crate::flags::{FsyncFlags, OpenRequestFlags, ReadFlags, ReleaseFlags};
+use crate::ids::{FileHandle, LockOwner};
+use crate::op::operation;
+
+operation! {
+    /// Opens a directory. `ENOSYS` is remembered if `NO_OPENDIR_SUPPORT` is offered: directories need no handle then, and
+    /// the kernel caches their entries.
+    Opendir = OPENDIR {
+        /// The directory.
+        node node;
+        fixed fuse_open_in {
+            /// The flags of open(2).
+            flags: OpenFlags = flags;
+        }
+        also {
+            /// What is asked along with it. Since 7.33.
+            open_flags: OpenRequestFlags = open_flags since 33;
+        }
+    }
+}
+
+operation! {
+    /// Lists names of an open directory, from the entry after `offset` on. An empty answer is the end.
+    Readdir = READDIR {
+        /// The directory.
+        node node;
+        fixed fuse_read_in {
+            /// The open directory.
+            handle: FileHandle = fh;
+            /// Where to go on: the offset of the last entry that was returned, or 0.
+            offset: u64 = offset;
+            /// Bytes of room for entries.
+            size: u32 = size;
+        }
+        also {
+            /// What else is valid.
+            read_flags: ReadFlags = read_flags;
+            /// Of no use for directories.
+            lock_owner: LockOwner = lock_owner;
+            /// The flags that the directory is open with.
+            flags: OpenFlags = flags;
+        }
+        limit size;
+    }
+}
+
+operation! {
+    /// Lists names of an open directory as `READDIR` does, and looks each one up: adds one to the lookup count of each node
+    /// that is returned, `.` and `..` excepted.
+    ///
+    /// Sent if `DO_READDIRPLUS` is negotiated; with `READDIRPLUS_AUTO`, for the first entries and after a lookup in the
+    /// directory.
+    Readdirplus = READDIRPLUS {
+        /// The directory.
+        node node;
+        fixed fuse_read_in {
+            /// The open directory.
+            handle: FileHandle = fh;
+            /// Where to go on: the offset of the last entry that was returned, or 0.
+            offset: u64 = offset;
+            /// Bytes of room for entries.
+            size: u32 = size;
+        }
+        also {
+            /// What else is valid.
+            read_flags: ReadFlags = read_flags;
+            /// Of no use for directories.
+            lock_owner: LockOwner = lock_owner;
+            /// The flags that the directory is open with.
+            flags: OpenFlags = flags;
+        }
+        limit size;
+    }
+}
+
+operation! {
+    /// The last reference to an open directory is gone. The answer is not looked at.
+    Releasedir = RELEASEDIR {
+        /// The directory.
+        node node;
+        fixed fuse_release_in {
+            /// The handle that goes.
+            handle: FileHandle = fh;
+        }
+        also {
+            /// The flags that the directory was open with.
+            flags: OpenFlags = flags;
+            /// What to do along with it.
+            release_flags: ReleaseFlags = release_flags;
+            /// Who owned flock(2) locks through this handle.
+            lock_owner: LockOwner = lock_owner;
+        }
+    }
+}
+
+operation! {
+    /// Brings the entries of a directory to stable storage.
+    Fsyncdir = FSYNCDIR {
+        /// The directory.
+        node node;
+        fixed fuse_fsync_in {
+            /// The open directory.
+            handle: FileHandle = fh;
+        }
+        also {
+            /// How much of it.
+            fsync_flags: FsyncFlags = fsync_flags;
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! FUSE over io_uring (since 7.42): what a ring entry holds, and the command that goes with it.
+//!
+//! The ring itself, its memory and its system calls are the business of a transport.
+
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::abi;
+use crate::codec::{DecodeError, length_usize, read_struct};
+use crate::header::Incoming;
+
+/// Size of the header that the kernel fills in for an entry, in bytes.
+pub const HEADER_SIZE: usize = size_of::<abi::fuse_uring_req_header>();
+
+/// What an entry asks of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command(pub u32);
+
+impl Command {
+    /// Offers an entry for requests.
+    pub const REGISTER: Self = Self(abi::FUSE_IO_URING_CMD_REGISTER);
+    /// Sends the reply that the entry holds, and offers it again.
+    pub const COMMIT_AND_FETCH: Self = Self(abi::FUSE_IO_URING_CMD_COMMIT_AND_FETCH);
+}
+
+/// The command's own part of a submission.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandArgs {
+    /// No flag is defined yet.
+    pub flags: u64,
+    /// Which request is answered: what the request had as its own.
+    pub commit_id: u64,
+    /// The queue: the number of a CPU.
+    pub queue: u16,
+}
+
+impl CommandArgs {
+    /// Length of the encoded form, in bytes.
+    pub const LENGTH: usize = size_of::<abi::fuse_uring_cmd_req>();
+
+    /// The bytes for the command area of a 128-byte submission.
+    #[must_use]
+    pub fn encode(self) -> [u8; Self::LENGTH] {
+        let raw = abi::fuse_uring_cmd_req {
+            flags: self.flags,
+            commit_id: self.commit_id,
+            qid: self.queue,
+            padding: [0; 6],
+        };
+        let mut bytes = [0; Self::LENGTH];
+        bytes.copy_from_slice(raw.as_bytes());
+        bytes
+    }
+
+    /// Reads them back.
+    ///
+    /// # Errors
+    /// There are too few bytes.
+    pub fn decode(mut bytes: &[u8]) -> Result<Self, DecodeError> {
+        let raw: abi::fuse_uring_cmd_req = read_struct(&mut bytes, "fuse_uring_cmd_req")?;
+        Ok(Self {
+            flags: raw.flags,
+            commit_id: raw.commit_id,
+            queue: raw.qid,
+        })
+    }
+}
+
+/// What the kernel says of an entry beside the request in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntryHeader {
+    /// No flag is defined yet.
+    pub flags: u64,
+    /// Goes into the [`CommandArgs`] of the answer.
+    pub commit_id: u64,
+    /// How many bytes of the payload are used: by the request, or by the reply.
+    pub payload_size: u32,
+}
+
+/// Takes apart an entry that holds a request.
+///
+/// # Errors
+/// The header is cut short, or says more than the payload has.
+pub fn decode_entry<'a>(
+    header: &'a [u8],
+    payload: &'a [u8],
+) -> Result<(EntryHeader, Incoming<'a>), DecodeError> {
+    let what = "fuse_uring_req_header";
+    let truncated = DecodeError::Truncated {
+        what,
+        needed: HEADER_SIZE,
+        found: header.len(),
+    };
+    let (in_out, rest) = header
+        .split_at_checked(abi::FUSE_URING_IN_OUT_HEADER_SZ)
+        .ok_or(truncated)?;
+    let (op_in, mut rest) = rest
+        .split_at_checked(abi::FUSE_URING_OP_IN_OUT_SZ)
+        .ok_or(truncated)?;
+    let raw: abi::fuse_uring_ent_in_out = read_struct(&mut rest, what)?;
+    let size = length_usize(raw.payload_sz);
+    let payload = payload.get(..size).ok_or(DecodeError::Truncated {
+        what: "the payload",
+        needed: size,
+        found: payload.len(),
+    })?;
+    let entry = EntryHeader {
+        flags: raw.flags,
+        commit_id: raw.commit_id,
+        payload_size: raw.payload_sz,
+    };
+    Ok((entry, Incoming::from_ring(in_out, op_in, payload)?))
+}
+
+/// Fills in the header of an entry: what the kernel does for a request, or the daemon for a reply.
+///
+/// `in_out` is the header of the request or reply, `op_in` the fixed struct of a request (empty for a reply).
+///
+/// # Errors
+/// A part is longer than its place.
+pub fn encode_entry(
+    in_out: &[u8],
+    op_in: &[u8],
+    entry: EntryHeader,
+) -> Result<[u8; HEADER_SIZE], DecodeError> {
+    let mut raw = abi::fuse_uring_req_header::new_zeroed();
+    for (place, bytes, what) in [
+        (&mut raw.in_out, in_out, "in_out"),
+        (&mut raw.op_in, op_in, "op_in"),
+    ] {
+        let room = place.len();
+        place
+            .get_mut(..bytes.len())
+            .ok_or(DecodeError::Truncated {
+                what,
+                needed: bytes.len(),
+                found: room,
+            })?
+            .copy_from_slice(bytes);
+    }
+    raw.ring_ent_in_out.flags = entry.flags;
+    raw.ring_ent_in_out.commit_id = entry.commit_id;
+    raw.ring_ent_in_out.payload_sz = entry.payload_size;
+    let mut bytes = [0; HEADER_SIZE];
+    bytes.copy_from_slice(raw.as_bytes());
+    Ok(bytes)
+}
