@@ -70,18 +70,12 @@ impl Timestamp {
     /// The point in time `seconds` and `nanoseconds` after the start of 1970.
     #[must_use]
     pub const fn new(seconds: i64, nanoseconds: u32) -> Self {
-        Self {
-            seconds,
-            nanoseconds,
-        }
+        Self { seconds, nanoseconds }
     }
 
     /// Seconds have 64 bits without a sign on the wire, and are read with one.
     pub(crate) fn from_wire(seconds: u64, nanoseconds: u32) -> Self {
-        Self {
-            seconds: seconds.cast_signed(),
-            nanoseconds,
-        }
+        Self { seconds: seconds.cast_signed(), nanoseconds }
     }
 
     pub(crate) fn wire_seconds(self) -> u64 {
@@ -94,10 +88,7 @@ impl From<std::time::SystemTime> for Timestamp {
     /// Times that 64 bits of seconds cannot hold become the nearest one that they can.
     fn from(time: std::time::SystemTime) -> Self {
         match time.duration_since(std::time::UNIX_EPOCH) {
-            Ok(after) => Self::new(
-                i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
-                after.subsec_nanos(),
-            ),
+            Ok(after) => Self::new(i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
             Err(before) => {
                 let before = before.duration();
                 let seconds = i64::try_from(before.as_secs()).map_or(i64::MIN, |seconds| -seconds);
@@ -158,12 +149,7 @@ impl Attr {
     /// Attributes of a file of this type with these permission bits, one link, and all else zero.
     #[must_use]
     pub fn new(ino: u64, kind: FileType, permissions: u32) -> Self {
-        Self {
-            ino,
-            mode: kind.mode_bits() | permissions,
-            nlink: 1,
-            ..Self::default()
-        }
+        Self { ino, mode: kind.mode_bits() | permissions, nlink: 1, ..Self::default() }
     }
 
     /// The type of the file.

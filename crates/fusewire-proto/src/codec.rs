@@ -51,11 +51,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Truncated {
-                what,
-                needed,
-                found,
-            } => {
+            Self::Truncated { what, needed, found } => {
                 write!(f, "{what} is cut short: {found} of {needed} bytes")
             }
             Self::Length { header, found } => {
@@ -176,20 +172,11 @@ impl<'a> Args<'a> {
     }
 
     /// Takes `length` bytes of data.
-    pub(crate) fn data(
-        &mut self,
-        what: &'static str,
-        length: usize,
-    ) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn data(&mut self, what: &'static str, length: usize) -> Result<&'a [u8], DecodeError> {
         let from = self.payload();
         let found = from.len();
-        let (data, rest) = from
-            .split_at_checked(length)
-            .ok_or(DecodeError::Truncated {
-                what,
-                needed: length,
-                found,
-            })?;
+        let (data, rest) =
+            from.split_at_checked(length).ok_or(DecodeError::Truncated { what, needed: length, found })?;
         *from = rest;
         Ok(data)
     }
@@ -197,14 +184,11 @@ impl<'a> Args<'a> {
     /// Takes bytes up to a NUL, and the NUL.
     fn until_nul(&mut self, what: &'static str) -> Result<&'a [u8], DecodeError> {
         let from = self.payload();
-        let length = from
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or(DecodeError::Truncated {
-                what,
-                needed: from.len() + 1,
-                found: from.len(),
-            })?;
+        let length = from.iter().position(|byte| *byte == 0).ok_or(DecodeError::Truncated {
+            what,
+            needed: from.len() + 1,
+            found: from.len(),
+        })?;
         let string = self.data(what, length)?;
         self.data(what, 1)?;
         Ok(string)
@@ -274,10 +258,7 @@ impl RequestWriter {
     /// The fixed struct and the rest apart.
     #[must_use]
     pub fn split(&self) -> Args<'_> {
-        let (op_in, payload) = self
-            .bytes
-            .split_at_checked(self.fixed_length)
-            .unwrap_or((&[], &self.bytes));
+        let (op_in, payload) = self.bytes.split_at_checked(self.fixed_length).unwrap_or((&[], &self.bytes));
         Args::Split { op_in, payload }
     }
 

@@ -43,11 +43,7 @@ impl Errno {
 
     const fn from_libc(number: i32) -> Self {
         assert!(number > 0 && number <= MAX);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "asserted above"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "asserted above")]
         Self(number as u16)
     }
 
@@ -103,10 +99,7 @@ impl From<std::io::Error> for Errno {
 #[cfg(feature = "std")]
 impl From<&std::io::Error> for Errno {
     fn from(error: &std::io::Error) -> Self {
-        error
-            .raw_os_error()
-            .and_then(Self::from_raw)
-            .unwrap_or(Self::EIO)
+        error.raw_os_error().and_then(Self::from_raw).unwrap_or(Self::EIO)
     }
 }
 

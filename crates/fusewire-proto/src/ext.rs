@@ -8,9 +8,7 @@ use alloc::vec::Vec;
 use zerocopy::FromBytes;
 
 use crate::abi;
-use crate::codec::{
-    DecodeError, EncodeError, RequestWriter, length_u32, length_usize, read_struct,
-};
+use crate::codec::{DecodeError, EncodeError, RequestWriter, length_u32, length_usize, read_struct};
 use crate::ids::Gid;
 use crate::init::Negotiated;
 use crate::name::XattrName;
@@ -41,28 +39,18 @@ impl<'a> Extensions<'a> {
             let mut record = bytes;
             let header: abi::fuse_ext_header = read_struct(&mut record, "fuse_ext_header")?;
             let size = length_usize(header.size);
-            let (record, rest) = match (
-                size.checked_sub(size_of::<abi::fuse_ext_header>()),
-                size % 8,
-            ) {
-                (Some(size), 0) => record
-                    .split_at_checked(size)
-                    .ok_or(DecodeError::Truncated {
-                        what: "an extension",
-                        needed: size,
-                        found: record.len(),
-                    })?,
+            let (record, rest) = match (size.checked_sub(size_of::<abi::fuse_ext_header>()), size % 8) {
+                (Some(size), 0) => record.split_at_checked(size).ok_or(DecodeError::Truncated {
+                    what: "an extension",
+                    needed: size,
+                    found: record.len(),
+                })?,
                 _ => {
-                    return Err(DecodeError::Value {
-                        what: "fuse_ext_header.size",
-                        value: u64::from(header.size),
-                    });
+                    return Err(DecodeError::Value { what: "fuse_ext_header.size", value: u64::from(header.size) });
                 }
             };
             match header.r#type {
-                count if count <= abi::FUSE_MAX_NR_SECCTX => {
-                    found.contexts = check_contexts(record, count)?
-                }
+                count if count <= abi::FUSE_MAX_NR_SECCTX => found.contexts = check_contexts(record, count)?,
                 abi::FUSE_EXT_GROUPS => found.groups = check_groups(record)?,
                 _ => {}
             }
@@ -77,10 +65,7 @@ impl<'a> Extensions<'a> {
             return Ok(Self::default());
         }
         let header: abi::fuse_secctx_header = read_struct(&mut bytes, "fuse_secctx_header")?;
-        Ok(Self {
-            contexts: check_contexts(bytes, header.nr_secctx)?,
-            groups: &[],
-        })
+        Ok(Self { contexts: check_contexts(bytes, header.nr_secctx)?, groups: &[] })
     }
 
     /// The security contexts; the kernel sends one at most.
@@ -101,11 +86,7 @@ impl<'a> Extensions<'a> {
     }
 
     /// Encodes them as `negotiated` wants them: in records, or a bare security context.
-    pub(crate) fn encode(
-        &self,
-        negotiated: &Negotiated,
-        out: &mut RequestWriter,
-    ) -> Result<(), EncodeError> {
+    pub(crate) fn encode(&self, negotiated: &Negotiated, out: &mut RequestWriter) -> Result<(), EncodeError> {
         let contexts = self.security_contexts().count();
         let header = size_of::<abi::fuse_ext_header>();
         if contexts > 0 {
@@ -119,16 +100,10 @@ impl<'a> Extensions<'a> {
             let size = (fixed + self.groups.len()).next_multiple_of(8);
             out.payload(&length_u32(size, "the groups")?.to_ne_bytes());
             out.payload(&abi::FUSE_EXT_GROUPS.to_ne_bytes());
-            out.payload(
-                &length_u32(self.groups.len() / size_of::<u32>(), "the groups")?.to_ne_bytes(),
-            );
+            out.payload(&length_u32(self.groups.len() / size_of::<u32>(), "the groups")?.to_ne_bytes());
             out.payload(self.groups);
             let padding = [0; 8];
-            out.payload(
-                padding
-                    .get(..size - fixed - self.groups.len())
-                    .unwrap_or(&[]),
-            );
+            out.payload(padding.get(..size - fixed - self.groups.len()).unwrap_or(&[]));
         }
         Ok(())
     }
@@ -146,19 +121,13 @@ impl ExtensionsBuilder {
     ///
     /// # Errors
     /// The value is longer than 32 bits can say.
-    pub fn security_context(
-        &mut self,
-        context: SecurityContext<'_>,
-    ) -> Result<&mut Self, EncodeError> {
-        self.contexts.extend_from_slice(
-            &length_u32(context.value.len(), "the security context")?.to_ne_bytes(),
-        );
+    pub fn security_context(&mut self, context: SecurityContext<'_>) -> Result<&mut Self, EncodeError> {
+        self.contexts.extend_from_slice(&length_u32(context.value.len(), "the security context")?.to_ne_bytes());
         self.contexts.extend_from_slice(&[0; 4]);
         self.contexts.extend_from_slice(context.name.as_bytes());
         self.contexts.push(0);
         self.contexts.extend_from_slice(context.value);
-        self.contexts
-            .resize(self.contexts.len().next_multiple_of(8), 0);
+        self.contexts.resize(self.contexts.len().next_multiple_of(8), 0);
         Ok(self)
     }
 
@@ -171,10 +140,7 @@ impl ExtensionsBuilder {
     /// What was added.
     #[must_use]
     pub fn build(&self) -> Extensions<'_> {
-        Extensions {
-            contexts: &self.contexts,
-            groups: &self.groups,
-        }
+        Extensions { contexts: &self.contexts, groups: &self.groups }
     }
 }
 
@@ -192,15 +158,8 @@ fn next_context<'a>(rest: &mut &'a [u8]) -> Result<SecurityContext<'a>, DecodeEr
     let before = rest.len();
     let header: abi::fuse_secctx = read_struct(rest, what)?;
     let size = length_usize(header.size);
-    let truncated = |found: usize| DecodeError::Truncated {
-        what,
-        needed: size,
-        found,
-    };
-    let nul = rest
-        .iter()
-        .position(|byte| *byte == 0)
-        .ok_or(truncated(rest.len()))?;
+    let truncated = |found: usize| DecodeError::Truncated { what, needed: size, found };
+    let nul = rest.iter().position(|byte| *byte == 0).ok_or(truncated(rest.len()))?;
     let (name, after) = rest.split_at_checked(nul).ok_or(truncated(rest.len()))?;
     let name = XattrName::new(name).map_err(|_| DecodeError::Name { what })?;
     let after = after.get(1..).unwrap_or(&[]);
@@ -215,9 +174,5 @@ fn check_groups(mut bytes: &[u8]) -> Result<&[u8], DecodeError> {
     let found = bytes.len();
     let header: abi::fuse_supp_groups = read_struct(&mut bytes, "fuse_supp_groups")?;
     let needed = length_usize(header.nr_groups).saturating_mul(size_of::<u32>());
-    bytes.get(..needed).ok_or(DecodeError::Truncated {
-        what: "fuse_supp_groups",
-        needed,
-        found,
-    })
+    bytes.get(..needed).ok_or(DecodeError::Truncated { what: "fuse_supp_groups", needed, found })
 }

@@ -28,12 +28,7 @@ impl RequestHeader {
     /// A header of a request by root, with process id 0.
     #[must_use]
     pub fn new(unique: Unique) -> Self {
-        Self {
-            unique,
-            uid: Some(Uid(0)),
-            gid: Some(Gid(0)),
-            pid: Pid(0),
-        }
+        Self { unique, uid: Some(Uid(0)), gid: Some(Gid(0)), pid: Pid(0) }
     }
 }
 
@@ -65,10 +60,7 @@ impl<'a> Incoming<'a> {
         let (raw, args) = split_header(bytes)?;
         let header = length_usize(raw.len);
         if header != bytes.len() {
-            return Err(DecodeError::Length {
-                header,
-                found: bytes.len(),
-            });
+            return Err(DecodeError::Length { header, found: bytes.len() });
         }
         let (args, extensions) = split_extensions(&raw, args)?;
         Ok(Self::new(&raw, Args::Joined(args), extensions))
@@ -78,11 +70,7 @@ impl<'a> Incoming<'a> {
     ///
     /// # Errors
     /// The bytes are fewer than a header, or the payload is shorter than the extensions.
-    pub fn from_ring(
-        in_out: &'a [u8],
-        op_in: &'a [u8],
-        payload: &'a [u8],
-    ) -> Result<Self, DecodeError> {
+    pub fn from_ring(in_out: &'a [u8], op_in: &'a [u8], payload: &'a [u8]) -> Result<Self, DecodeError> {
         let (raw, _) = split_header(in_out)?;
         let (payload, extensions) = split_extensions(&raw, payload)?;
         Ok(Self::new(&raw, Args::Split { op_in, payload }, extensions))
@@ -120,24 +108,14 @@ fn split_header(bytes: &[u8]) -> Result<(abi::fuse_in_header, &[u8]), DecodeErro
 }
 
 /// Extensions are the last bytes; their length is counted in units of eight.
-fn split_extensions<'a>(
-    raw: &abi::fuse_in_header,
-    bytes: &'a [u8],
-) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
+fn split_extensions<'a>(raw: &abi::fuse_in_header, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
     let needed = usize::from(raw.total_extlen) * 8;
-    let start = bytes
-        .len()
-        .checked_sub(needed)
-        .ok_or(DecodeError::Truncated {
-            what: "the extensions",
-            needed,
-            found: bytes.len(),
-        })?;
-    bytes.split_at_checked(start).ok_or(DecodeError::Truncated {
+    let start = bytes.len().checked_sub(needed).ok_or(DecodeError::Truncated {
         what: "the extensions",
         needed,
         found: bytes.len(),
-    })
+    })?;
+    bytes.split_at_checked(start).ok_or(DecodeError::Truncated { what: "the extensions", needed, found: bytes.len() })
 }
 
 /// The header of a reply: to which request, and whether it went wrong.
@@ -167,11 +145,7 @@ impl ReplyHeader {
     pub fn encode(self, body: usize) -> [u8; Self::LENGTH] {
         let len = u32::try_from(Self::LENGTH.saturating_add(body)).unwrap_or(u32::MAX);
         let error = self.error.map_or(0, |error| -error.raw());
-        let raw = abi::fuse_out_header {
-            len,
-            error,
-            unique: self.unique.0,
-        };
+        let raw = abi::fuse_out_header { len, error, unique: self.unique.0 };
         let mut bytes = [0; Self::LENGTH];
         bytes.copy_from_slice(raw.as_bytes());
         bytes
@@ -183,34 +157,22 @@ impl ReplyHeader {
     /// There are fewer bytes than a header, the length in it is not the number of bytes, or the error is positive or out of
     /// range.
     pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
-        let (raw, body) =
-            abi::fuse_out_header::read_from_prefix(bytes).map_err(|_| DecodeError::Truncated {
-                what: "fuse_out_header",
-                needed: Self::LENGTH,
-                found: bytes.len(),
-            })?;
+        let (raw, body) = abi::fuse_out_header::read_from_prefix(bytes).map_err(|_| DecodeError::Truncated {
+            what: "fuse_out_header",
+            needed: Self::LENGTH,
+            found: bytes.len(),
+        })?;
         let header = length_usize(raw.len);
         if header != bytes.len() {
-            return Err(DecodeError::Length {
-                header,
-                found: bytes.len(),
-            });
+            return Err(DecodeError::Length { header, found: bytes.len() });
         }
         let error = match raw.error {
             0 => None,
-            number => Some(number.checked_neg().and_then(Errno::from_raw).ok_or(
-                DecodeError::Value {
-                    what: "fuse_out_header.error",
-                    value: u64::from(number.cast_unsigned()),
-                },
-            )?),
+            number => Some(number.checked_neg().and_then(Errno::from_raw).ok_or(DecodeError::Value {
+                what: "fuse_out_header.error",
+                value: u64::from(number.cast_unsigned()),
+            })?),
         };
-        Ok((
-            Self {
-                unique: Unique(raw.unique),
-                error,
-            },
-            body,
-        ))
+        Ok((Self { unique: Unique(raw.unique), error }, body))
     }
 }

@@ -287,17 +287,12 @@ impl fmt::Display for FlagNames {
 impl fmt::Display for InitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooOld { major, minor } => write!(
-                f,
-                "the kernel speaks FUSE {major}.{minor}, at least 7.{OLDEST_MINOR} is needed (Linux 5.4)"
-            ),
+            Self::TooOld { major, minor } => {
+                write!(f, "the kernel speaks FUSE {major}.{minor}, at least 7.{OLDEST_MINOR} is needed (Linux 5.4)")
+            }
             Self::NotOffered(flags) => write!(f, "the kernel does not offer {}", FlagNames(*flags)),
             Self::NotImplemented(flags) => {
-                write!(
-                    f,
-                    "the filesystem asks for {}, which cannot be honoured here",
-                    FlagNames(*flags)
-                )
+                write!(f, "the filesystem asks for {}, which cannot be honoured here", FlagNames(*flags))
             }
             Self::Conflict(flags) => write!(f, "{} exclude one another", FlagNames(*flags)),
             Self::Value { what, value } => write!(f, "{what} cannot be {value}"),
@@ -324,19 +319,12 @@ const HANDLED_HERE: InitFlags = InitFlags::MAX_PAGES.union(InitFlags::INIT_EXT);
 /// # Errors
 /// The kernel is too old, does not offer what is required, or something is asked for that cannot be honoured or contradicts
 /// itself.
-pub fn negotiate(
-    offer: &op::Init,
-    wishes: &Wishes,
-    honoured: InitFlags,
-) -> Result<Negotiation, InitError> {
+pub fn negotiate(offer: &op::Init, wishes: &Wishes, honoured: InitFlags) -> Result<Negotiation, InitError> {
     if offer.major > abi::FUSE_KERNEL_VERSION {
         return Ok(Negotiation::AskAgain(reply::Init::refusing_major()));
     }
     if offer.major < abi::FUSE_KERNEL_VERSION || offer.minor < OLDEST_MINOR {
-        return Err(InitError::TooOld {
-            major: offer.major,
-            minor: offer.minor,
-        });
+        return Err(InitError::TooOld { major: offer.major, minor: offer.minor });
     }
     check(wishes)?;
     let honoured = honoured | HANDLED_HERE;
@@ -356,14 +344,8 @@ pub fn negotiate(
     } else {
         flags &= InitFlags::from_bits_retain(u64::from(u32::MAX));
     }
-    let page_limit = if flags.contains(InitFlags::MAX_PAGES) {
-        u16::MAX
-    } else {
-        DEFAULT_MAX_PAGES
-    };
-    let max_pages = u16::try_from(wishes.max_write.div_ceil(PAGE_SIZE))
-        .unwrap_or(u16::MAX)
-        .clamp(1, page_limit);
+    let page_limit = if flags.contains(InitFlags::MAX_PAGES) { u16::MAX } else { DEFAULT_MAX_PAGES };
+    let max_pages = u16::try_from(wishes.max_write.div_ceil(PAGE_SIZE)).unwrap_or(u16::MAX).clamp(1, page_limit);
     let max_write = wishes.max_write.min(u32::from(max_pages) * PAGE_SIZE);
     let negotiated = Negotiated {
         minor: offer.minor.min(NEWEST_MINOR),
@@ -377,21 +359,10 @@ pub fn negotiate(
             .unwrap_or(wishes.max_background - wishes.max_background / 4)
             .min(wishes.max_background),
         time_gran: wishes.time_gran,
-        max_stack_depth: if flags.contains(InitFlags::PASSTHROUGH) {
-            wishes.max_stack_depth
-        } else {
-            0
-        },
-        request_timeout: if flags.contains(InitFlags::REQUEST_TIMEOUT) {
-            wishes.request_timeout
-        } else {
-            0
-        },
+        max_stack_depth: if flags.contains(InitFlags::PASSTHROUGH) { wishes.max_stack_depth } else { 0 },
+        request_timeout: if flags.contains(InitFlags::REQUEST_TIMEOUT) { wishes.request_timeout } else { 0 },
     };
-    Ok(Negotiation::Agreed(
-        negotiated,
-        reply::Init::new(&negotiated),
-    ))
+    Ok(Negotiation::Agreed(negotiated, reply::Init::new(&negotiated)))
 }
 
 /// Refuses wishes that contradict one another or make no sense.
@@ -406,29 +377,17 @@ fn check(wishes: &Wishes) -> Result<(), InitError> {
         return Err(InitError::Conflict(conflict));
     }
     if wishes.max_write < PAGE_SIZE {
-        return Err(InitError::Value {
-            what: "max_write",
-            value: u64::from(wishes.max_write),
-        });
+        return Err(InitError::Value { what: "max_write", value: u64::from(wishes.max_write) });
     }
     if wishes.max_background == 0 {
-        return Err(InitError::Value {
-            what: "max_background",
-            value: 0,
-        });
+        return Err(InitError::Value { what: "max_background", value: 0 });
     }
     if wishes.time_gran == 0 || wishes.time_gran > 1_000_000_000 {
-        return Err(InitError::Value {
-            what: "time_gran",
-            value: u64::from(wishes.time_gran),
-        });
+        return Err(InitError::Value { what: "time_gran", value: u64::from(wishes.time_gran) });
     }
     // FILESYSTEM_MAX_STACK_DEPTH of linux/fs.h.
     if asked.contains(InitFlags::PASSTHROUGH) && !(1..=2).contains(&wishes.max_stack_depth) {
-        return Err(InitError::Value {
-            what: "max_stack_depth",
-            value: u64::from(wishes.max_stack_depth),
-        });
+        return Err(InitError::Value { what: "max_stack_depth", value: u64::from(wishes.max_stack_depth) });
     }
     Ok(())
 }

@@ -51,17 +51,12 @@ pub mod reply;
 mod request;
 pub mod uring;
 
-pub use attr::{
-    Access, Attr, AttrFlags, FileType, OpenFlags, Statfs, StatxAttr, StatxMask, Timestamp,
-};
+pub use attr::{Access, Attr, AttrFlags, FileType, OpenFlags, Statfs, StatxAttr, StatxMask, Timestamp};
 pub use codec::{Args, DecodeError, EncodeError, RequestWriter};
 pub use errno::Errno;
 pub use flags::*;
 pub use header::{Incoming, ReplyHeader, RequestHeader};
-pub use ids::{
-    BackingId, FileHandle, Generation, Gid, LockOwner, NodeId, NotifyUnique, Pid, PollHandle, Uid,
-    Unique,
-};
+pub use ids::{BackingId, FileHandle, Generation, Gid, LockOwner, NodeId, NotifyUnique, Pid, PollHandle, Uid, Unique};
 pub use init::{InitFlags, Negotiated};
 pub use name::{InvalidBytes, LinkTarget, Name, XattrName};
 pub use notify::Notification;

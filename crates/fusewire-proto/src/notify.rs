@@ -132,59 +132,21 @@ impl Notification<'_> {
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
         let mut out = alloc::vec![0; ReplyHeader::LENGTH];
         match *self {
-            Self::Poll { poll_handle } => put(
-                &mut out,
-                &abi::fuse_notify_poll_wakeup_out { kh: poll_handle.0 },
-            ),
-            Self::InvalInode {
-                node,
-                offset,
-                length,
-            } => {
-                put(
-                    &mut out,
-                    &abi::fuse_notify_inval_inode_out {
-                        ino: node.0,
-                        off: offset,
-                        len: length,
-                    },
-                );
+            Self::Poll { poll_handle } => put(&mut out, &abi::fuse_notify_poll_wakeup_out { kh: poll_handle.0 }),
+            Self::InvalInode { node, offset, length } => {
+                put(&mut out, &abi::fuse_notify_inval_inode_out { ino: node.0, off: offset, len: length });
             }
-            Self::InvalEntry {
-                parent,
-                name,
-                flags,
-            } => {
+            Self::InvalEntry { parent, name, flags } => {
                 let namelen = length_u32(name.as_bytes().len(), "the name")?;
-                put(
-                    &mut out,
-                    &abi::fuse_notify_inval_entry_out {
-                        parent: parent.0,
-                        namelen,
-                        flags: flags.bits(),
-                    },
-                );
+                put(&mut out, &abi::fuse_notify_inval_entry_out { parent: parent.0, namelen, flags: flags.bits() });
                 put_name(&mut out, name);
             }
             Self::Store { node, offset, data } => {
                 let size = length_u32(data.len(), "the data")?;
-                put(
-                    &mut out,
-                    &abi::fuse_notify_store_out {
-                        nodeid: node.0,
-                        offset,
-                        size,
-                        padding: 0,
-                    },
-                );
+                put(&mut out, &abi::fuse_notify_store_out { nodeid: node.0, offset, size, padding: 0 });
                 out.extend_from_slice(data);
             }
-            Self::Retrieve {
-                notify_unique,
-                node,
-                offset,
-                size,
-            } => put(
+            Self::Retrieve { notify_unique, node, offset, size } => put(
                 &mut out,
                 &abi::fuse_notify_retrieve_out {
                     notify_unique: notify_unique.0,
@@ -194,21 +156,9 @@ impl Notification<'_> {
                     padding: 0,
                 },
             ),
-            Self::Delete {
-                parent,
-                child,
-                name,
-            } => {
+            Self::Delete { parent, child, name } => {
                 let namelen = length_u32(name.as_bytes().len(), "the name")?;
-                put(
-                    &mut out,
-                    &abi::fuse_notify_delete_out {
-                        parent: parent.0,
-                        child: child.0,
-                        namelen,
-                        padding: 0,
-                    },
-                );
+                put(&mut out, &abi::fuse_notify_delete_out { parent: parent.0, child: child.0, namelen, padding: 0 });
                 put_name(&mut out, name);
             }
             Self::Resend | Self::IncEpoch => {}
@@ -241,28 +191,17 @@ impl<'a> Notification<'a> {
         let header: abi::fuse_out_header = read_struct(&mut body, "fuse_out_header")?;
         let length = length_usize(header.len);
         if length != bytes.len() {
-            return Err(DecodeError::Length {
-                header: length,
-                found: bytes.len(),
-            });
+            return Err(DecodeError::Length { header: length, found: bytes.len() });
         }
         let unknown = DecodeError::UnknownNotification(header.error);
         match u32::try_from(header.error).map_err(|_| unknown)? {
             abi::FUSE_NOTIFY_POLL => {
-                let raw: abi::fuse_notify_poll_wakeup_out =
-                    read_struct(&mut body, "fuse_notify_poll_wakeup_out")?;
-                Ok(Self::Poll {
-                    poll_handle: PollHandle(raw.kh),
-                })
+                let raw: abi::fuse_notify_poll_wakeup_out = read_struct(&mut body, "fuse_notify_poll_wakeup_out")?;
+                Ok(Self::Poll { poll_handle: PollHandle(raw.kh) })
             }
             abi::FUSE_NOTIFY_INVAL_INODE => {
-                let raw: abi::fuse_notify_inval_inode_out =
-                    read_struct(&mut body, "fuse_notify_inval_inode_out")?;
-                Ok(Self::InvalInode {
-                    node: NodeId(raw.ino),
-                    offset: raw.off,
-                    length: raw.len,
-                })
+                let raw: abi::fuse_notify_inval_inode_out = read_struct(&mut body, "fuse_notify_inval_inode_out")?;
+                Ok(Self::InvalInode { node: NodeId(raw.ino), offset: raw.off, length: raw.len })
             }
             abi::FUSE_NOTIFY_INVAL_ENTRY => {
                 let what = "fuse_notify_inval_entry_out";
@@ -277,15 +216,10 @@ impl<'a> Notification<'a> {
                 let what = "fuse_notify_store_out";
                 let raw: abi::fuse_notify_store_out = read_struct(&mut body, what)?;
                 let data = take(body, length_usize(raw.size), what)?;
-                Ok(Self::Store {
-                    node: NodeId(raw.nodeid),
-                    offset: raw.offset,
-                    data,
-                })
+                Ok(Self::Store { node: NodeId(raw.nodeid), offset: raw.offset, data })
             }
             abi::FUSE_NOTIFY_RETRIEVE => {
-                let raw: abi::fuse_notify_retrieve_out =
-                    read_struct(&mut body, "fuse_notify_retrieve_out")?;
+                let raw: abi::fuse_notify_retrieve_out = read_struct(&mut body, "fuse_notify_retrieve_out")?;
                 Ok(Self::Retrieve {
                     notify_unique: NotifyUnique(raw.notify_unique),
                     node: NodeId(raw.nodeid),
@@ -308,9 +242,7 @@ impl<'a> Notification<'a> {
                 let what = "fuse_notify_prune_out";
                 let raw: abi::fuse_notify_prune_out = read_struct(&mut body, what)?;
                 let length = length_usize(raw.count).saturating_mul(size_of::<u64>());
-                Ok(Self::Prune {
-                    nodes: WireList::new(take(body, length, what)?),
-                })
+                Ok(Self::Prune { nodes: WireList::new(take(body, length, what)?) })
             }
             _ => Err(unknown),
         }
@@ -328,11 +260,7 @@ fn put_name(out: &mut Vec<u8>, name: &Name) {
 }
 
 fn take<'a>(body: &'a [u8], length: usize, what: &'static str) -> Result<&'a [u8], DecodeError> {
-    body.get(..length).ok_or(DecodeError::Truncated {
-        what,
-        needed: length,
-        found: body.len(),
-    })
+    body.get(..length).ok_or(DecodeError::Truncated { what, needed: length, found: body.len() })
 }
 
 fn take_name<'a>(body: &'a [u8], length: u32, what: &'static str) -> Result<&'a Name, DecodeError> {
@@ -341,10 +269,6 @@ fn take_name<'a>(body: &'a [u8], length: u32, what: &'static str) -> Result<&'a 
     match body.get(length) {
         Some(0) => Name::new(take(body, length, what)?).map_err(|_| DecodeError::Name { what }),
         Some(_) => Err(DecodeError::Name { what }),
-        None => Err(DecodeError::Truncated {
-            what,
-            needed: length.saturating_add(1),
-            found,
-        }),
+        None => Err(DecodeError::Truncated { what, needed: length.saturating_add(1), found }),
     }
 }

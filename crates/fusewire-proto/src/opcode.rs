@@ -284,8 +284,7 @@ impl Opcode {
     /// Whether a reply is expected. An opcode that is not known is answered, with `ENOSYS`.
     #[must_use]
     pub fn wants_reply(self) -> bool {
-        self.row()
-            .is_none_or(|row| row.answer != Answer::None && self != Self::INTERRUPT)
+        self.row().is_none_or(|row| row.answer != Answer::None && self != Self::INTERRUPT)
     }
 }
 

@@ -105,10 +105,7 @@ impl Request<'_> {
     /// Whether it makes a new inode: only then do a security context and groups come along.
     #[must_use]
     pub fn creates(&self) -> bool {
-        matches!(
-            self,
-            Self::Create(_) | Self::Mkdir(_) | Self::Mknod(_) | Self::Symlink(_) | Self::Tmpfile(_)
-        )
+        matches!(self, Self::Create(_) | Self::Mkdir(_) | Self::Mknod(_) | Self::Symlink(_) | Self::Tmpfile(_))
     }
 }
 
@@ -141,11 +138,7 @@ impl Request<'_> {
         self.encode(negotiated, &mut args)?;
         let before = args.length();
         extensions.encode(negotiated, &mut args)?;
-        let length = if negotiated.has_bare_security_context() {
-            0
-        } else {
-            args.length() - before
-        };
+        let length = if negotiated.has_bare_security_context() { 0 } else { args.length() - before };
         join(header, self.opcode(), self.node(), &args, length)
     }
 }
@@ -166,9 +159,7 @@ fn join(
         uid: header.uid.map_or(abi::FUSE_INVALID_UIDGID, |uid| uid.0),
         gid: header.gid.map_or(abi::FUSE_INVALID_UIDGID, |gid| gid.0),
         pid: header.pid.0,
-        total_extlen: u16::try_from(extensions / 8).map_err(|_| EncodeError::TooLong {
-            what: "the extensions",
-        })?,
+        total_extlen: u16::try_from(extensions / 8).map_err(|_| EncodeError::TooLong { what: "the extensions" })?,
         padding: 0,
     };
     let mut bytes = Vec::with_capacity(length);

@@ -40,12 +40,8 @@ impl CommandArgs {
     /// The bytes for the command area of a 128-byte submission.
     #[must_use]
     pub fn encode(self) -> [u8; Self::LENGTH] {
-        let raw = abi::fuse_uring_cmd_req {
-            flags: self.flags,
-            commit_id: self.commit_id,
-            qid: self.queue,
-            padding: [0; 6],
-        };
+        let raw =
+            abi::fuse_uring_cmd_req { flags: self.flags, commit_id: self.commit_id, qid: self.queue, padding: [0; 6] };
         let mut bytes = [0; Self::LENGTH];
         bytes.copy_from_slice(raw.as_bytes());
         bytes
@@ -57,11 +53,7 @@ impl CommandArgs {
     /// There are too few bytes.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, DecodeError> {
         let raw: abi::fuse_uring_cmd_req = read_struct(&mut bytes, "fuse_uring_cmd_req")?;
-        Ok(Self {
-            flags: raw.flags,
-            commit_id: raw.commit_id,
-            queue: raw.qid,
-        })
+        Ok(Self { flags: raw.flags, commit_id: raw.commit_id, queue: raw.qid })
     }
 }
 
@@ -80,22 +72,11 @@ pub struct EntryHeader {
 ///
 /// # Errors
 /// The header is cut short, or says more than the payload has.
-pub fn decode_entry<'a>(
-    header: &'a [u8],
-    payload: &'a [u8],
-) -> Result<(EntryHeader, Incoming<'a>), DecodeError> {
+pub fn decode_entry<'a>(header: &'a [u8], payload: &'a [u8]) -> Result<(EntryHeader, Incoming<'a>), DecodeError> {
     let what = "fuse_uring_req_header";
-    let truncated = DecodeError::Truncated {
-        what,
-        needed: HEADER_SIZE,
-        found: header.len(),
-    };
-    let (in_out, rest) = header
-        .split_at_checked(abi::FUSE_URING_IN_OUT_HEADER_SZ)
-        .ok_or(truncated)?;
-    let (op_in, mut rest) = rest
-        .split_at_checked(abi::FUSE_URING_OP_IN_OUT_SZ)
-        .ok_or(truncated)?;
+    let truncated = DecodeError::Truncated { what, needed: HEADER_SIZE, found: header.len() };
+    let (in_out, rest) = header.split_at_checked(abi::FUSE_URING_IN_OUT_HEADER_SZ).ok_or(truncated)?;
+    let (op_in, mut rest) = rest.split_at_checked(abi::FUSE_URING_OP_IN_OUT_SZ).ok_or(truncated)?;
     let raw: abi::fuse_uring_ent_in_out = read_struct(&mut rest, what)?;
     let size = length_usize(raw.payload_sz);
     let payload = payload.get(..size).ok_or(DecodeError::Truncated {
@@ -103,11 +84,7 @@ pub fn decode_entry<'a>(
         needed: size,
         found: payload.len(),
     })?;
-    let entry = EntryHeader {
-        flags: raw.flags,
-        commit_id: raw.commit_id,
-        payload_size: raw.payload_sz,
-    };
+    let entry = EntryHeader { flags: raw.flags, commit_id: raw.commit_id, payload_size: raw.payload_sz };
     Ok((entry, Incoming::from_ring(in_out, op_in, payload)?))
 }
 
@@ -117,24 +94,13 @@ pub fn decode_entry<'a>(
 ///
 /// # Errors
 /// A part is longer than its place.
-pub fn encode_entry(
-    in_out: &[u8],
-    op_in: &[u8],
-    entry: EntryHeader,
-) -> Result<[u8; HEADER_SIZE], DecodeError> {
+pub fn encode_entry(in_out: &[u8], op_in: &[u8], entry: EntryHeader) -> Result<[u8; HEADER_SIZE], DecodeError> {
     let mut raw = abi::fuse_uring_req_header::new_zeroed();
-    for (place, bytes, what) in [
-        (&mut raw.in_out, in_out, "in_out"),
-        (&mut raw.op_in, op_in, "op_in"),
-    ] {
+    for (place, bytes, what) in [(&mut raw.in_out, in_out, "in_out"), (&mut raw.op_in, op_in, "op_in")] {
         let room = place.len();
         place
             .get_mut(..bytes.len())
-            .ok_or(DecodeError::Truncated {
-                what,
-                needed: bytes.len(),
-                found: room,
-            })?
+            .ok_or(DecodeError::Truncated { what, needed: bytes.len(), found: room })?
             .copy_from_slice(bytes);
     }
     raw.ring_ent_in_out.flags = entry.flags;

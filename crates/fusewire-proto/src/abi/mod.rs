@@ -2,10 +2,7 @@
 //!
 //! The names are the kernel's, so that a search for `fuse_entry_out` finds the header and this crate alike. Nothing is
 //! interpreted here. [`STRUCTS`] and [`CONSTANTS`] describe what was compiled, for tests and for generated pages.
-#![expect(
-    missing_docs,
-    reason = "the kernel's header is the documentation of its structs"
-)]
+#![expect(missing_docs, reason = "the kernel's header is the documentation of its structs")]
 
 mod layout;
 

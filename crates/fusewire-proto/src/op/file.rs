@@ -4,12 +4,9 @@
 
 use crate::abi;
 use crate::attr::OpenFlags;
-use crate::codec::{
-    Args, DecodeError, EncodeError, RequestWriter, WireField, length_u32, length_usize,
-};
+use crate::codec::{Args, DecodeError, EncodeError, RequestWriter, WireField, length_u32, length_usize};
 use crate::flags::{
-    FallocateMode, FsyncFlags, IoctlFlags, OpenRequestFlags, PollEvents, PollFlags, ReadFlags,
-    ReleaseFlags, WriteFlags,
+    FallocateMode, FsyncFlags, IoctlFlags, OpenRequestFlags, PollEvents, PollFlags, ReadFlags, ReleaseFlags, WriteFlags,
 };
 use crate::ids::{FileHandle, LockOwner, NodeId, PollHandle, Unique};
 use crate::init::Negotiated;
@@ -84,13 +81,7 @@ impl Tmpfile {
     /// The operation with these arguments, and all others at their default.
     #[must_use]
     pub fn new(parent: NodeId, mode: u32, flags: OpenFlags) -> Self {
-        Self {
-            parent,
-            mode,
-            flags,
-            umask: 0,
-            open_flags: OpenRequestFlags::empty(),
-        }
+        Self { parent, mode, flags, umask: 0, open_flags: OpenRequestFlags::empty() }
     }
 }
 
@@ -106,12 +97,7 @@ impl<'a> Operation<'a> for Tmpfile {
         self.parent
     }
 
-    fn decode(
-        _: Unique,
-        parent: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, parent: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_create_in = args.fixed("fuse_create_in")?;
         args.data("name", NO_NAME.len())?;
         Ok(Self {
@@ -187,12 +173,7 @@ impl<'a> Operation<'a> for Read {
     }
 
     #[inline]
-    fn decode(
-        _: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, node: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_read_in = args.fixed("fuse_read_in")?;
         let read_flags = ReadFlags::from_wire(raw.read_flags);
         Ok(Self {
@@ -200,9 +181,7 @@ impl<'a> Operation<'a> for Read {
             handle: FileHandle(raw.fh),
             offset: raw.offset,
             size: raw.size,
-            lock_owner: read_flags
-                .contains(ReadFlags::LOCKOWNER)
-                .then_some(LockOwner(raw.lock_owner)),
+            lock_owner: read_flags.contains(ReadFlags::LOCKOWNER).then_some(LockOwner(raw.lock_owner)),
             read_flags: read_flags - ReadFlags::LOCKOWNER,
             flags: OpenFlags(raw.flags),
         })
@@ -272,12 +251,7 @@ impl<'a> Operation<'a> for Write<'a> {
     }
 
     #[inline]
-    fn decode(
-        _: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, node: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_write_in = args.fixed("fuse_write_in")?;
         let write_flags = WriteFlags::from_wire(raw.write_flags);
         Ok(Self {
@@ -285,9 +259,7 @@ impl<'a> Operation<'a> for Write<'a> {
             handle: FileHandle(raw.fh),
             offset: raw.offset,
             data: args.data("data", length_usize(raw.size))?,
-            lock_owner: write_flags
-                .contains(WriteFlags::LOCKOWNER)
-                .then_some(LockOwner(raw.lock_owner)),
+            lock_owner: write_flags.contains(WriteFlags::LOCKOWNER).then_some(LockOwner(raw.lock_owner)),
             write_flags: write_flags - WriteFlags::LOCKOWNER,
             flags: OpenFlags(raw.flags),
         })
@@ -473,15 +445,7 @@ impl<'a> Ioctl<'a> {
     /// The command with these bytes from the caller, and no room for an answer.
     #[must_use]
     pub fn new(node: NodeId, handle: FileHandle, command: u32, data: &'a [u8]) -> Self {
-        Self {
-            node,
-            handle,
-            flags: IoctlFlags::empty(),
-            command,
-            argument: 0,
-            data,
-            out_size: 0,
-        }
+        Self { node, handle, flags: IoctlFlags::empty(), command, argument: 0, data, out_size: 0 }
     }
 }
 
@@ -498,12 +462,7 @@ impl<'a> Operation<'a> for Ioctl<'a> {
         Some(self.out_size)
     }
 
-    fn decode(
-        _: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, node: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_ioctl_in = args.fixed("fuse_ioctl_in")?;
         Ok(Self {
             node,

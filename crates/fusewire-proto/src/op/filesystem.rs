@@ -33,12 +33,7 @@ impl Init {
     /// An offer of 7.`minor` with these capabilities.
     #[must_use]
     pub fn new(minor: u32, flags: InitFlags) -> Self {
-        Self {
-            major: abi::FUSE_KERNEL_VERSION,
-            minor,
-            max_readahead: 128 << 10,
-            flags,
-        }
+        Self { major: abi::FUSE_KERNEL_VERSION, minor, max_readahead: 128 << 10, flags }
     }
 }
 
@@ -57,12 +52,7 @@ impl<'a> Operation<'a> for Init {
         NodeId(0)
     }
 
-    fn decode(
-        _: Unique,
-        _: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, _: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let [major, minor, max_readahead, low]: [u32; 4] = args.fixed("fuse_init_in")?;
         let mut flags = InitFlags::from_bits_retain(u64::from(low));
         // Only then does the second word mean anything, and only then must it be there.
@@ -70,12 +60,7 @@ impl<'a> Operation<'a> for Init {
             let high: u32 = args.fixed("fuse_init_in.flags2")?;
             flags |= InitFlags::from_bits_retain(u64::from(high) << 32);
         }
-        Ok(Self {
-            major,
-            minor,
-            max_readahead,
-            flags,
-        })
+        Ok(Self { major, minor, max_readahead, flags })
     }
 
     fn encode(&self, _: &Negotiated, out: &mut RequestWriter) -> Result<(), EncodeError> {
@@ -85,16 +70,8 @@ impl<'a> Operation<'a> for Init {
         raw.minor = self.minor;
         raw.max_readahead = self.max_readahead;
         raw.flags = low;
-        raw.flags2 = if self.flags.contains(InitFlags::INIT_EXT) {
-            high
-        } else {
-            0
-        };
-        let length = if self.minor < 36 {
-            OLD_INIT
-        } else {
-            size_of::<abi::fuse_init_in>()
-        };
+        raw.flags2 = if self.flags.contains(InitFlags::INIT_EXT) { high } else { 0 };
+        let length = if self.minor < 36 { OLD_INIT } else { size_of::<abi::fuse_init_in>() };
         out.fixed(raw.as_bytes().get(..length).unwrap_or(&[]));
         Ok(())
     }
@@ -166,12 +143,7 @@ impl<'a> NotifyReply<'a> {
     /// The answer to `notify_unique`. The header must carry the same number.
     #[must_use]
     pub fn new(node: NodeId, notify_unique: NotifyUnique, offset: u64, data: &'a [u8]) -> Self {
-        Self {
-            node,
-            notify_unique,
-            offset,
-            data,
-        }
+        Self { node, notify_unique, offset, data }
     }
 }
 
@@ -184,12 +156,7 @@ impl<'a> Operation<'a> for NotifyReply<'a> {
         self.node
     }
 
-    fn decode(
-        unique: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(unique: Unique, node: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_notify_retrieve_in = args.fixed("fuse_notify_retrieve_in")?;
         Ok(Self {
             node,
@@ -225,11 +192,7 @@ impl CuseInit {
     /// An offer of 7.`minor`.
     #[must_use]
     pub fn new(minor: u32, flags: CuseInitFlags) -> Self {
-        Self {
-            major: abi::FUSE_KERNEL_VERSION,
-            minor,
-            flags,
-        }
+        Self { major: abi::FUSE_KERNEL_VERSION, minor, flags }
     }
 }
 
@@ -242,27 +205,13 @@ impl<'a> Operation<'a> for CuseInit {
         NodeId(0)
     }
 
-    fn decode(
-        _: Unique,
-        _: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, _: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::cuse_init_in = args.fixed("cuse_init_in")?;
-        Ok(Self {
-            major: raw.major,
-            minor: raw.minor,
-            flags: CuseInitFlags::from_bits_retain(raw.flags),
-        })
+        Ok(Self { major: raw.major, minor: raw.minor, flags: CuseInitFlags::from_bits_retain(raw.flags) })
     }
 
     fn encode(&self, _: &Negotiated, out: &mut RequestWriter) -> Result<(), EncodeError> {
-        out.fixed(&abi::cuse_init_in {
-            major: self.major,
-            minor: self.minor,
-            unused: 0,
-            flags: self.flags.bits(),
-        });
+        out.fixed(&abi::cuse_init_in { major: self.major, minor: self.minor, unused: 0, flags: self.flags.bits() });
         Ok(())
     }
 }

@@ -42,34 +42,20 @@ impl<'a> Operation<'a> for Getattr {
         self.node
     }
 
-    fn decode(
-        _: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, node: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_getattr_in = args.fixed("fuse_getattr_in")?;
-        Ok(Self {
-            node,
-            handle: handle_in(raw.getattr_flags, raw.fh),
-        })
+        Ok(Self { node, handle: handle_in(raw.getattr_flags, raw.fh) })
     }
 
     fn encode(&self, _: &Negotiated, out: &mut RequestWriter) -> Result<(), EncodeError> {
         let (getattr_flags, fh) = handle_out(self.handle);
-        out.fixed(&abi::fuse_getattr_in {
-            getattr_flags,
-            dummy: 0,
-            fh,
-        });
+        out.fixed(&abi::fuse_getattr_in { getattr_flags, dummy: 0, fh });
         Ok(())
     }
 }
 
 fn handle_in(flags: u32, fh: u64) -> Option<FileHandle> {
-    GetattrFlags::from_bits_retain(flags)
-        .contains(GetattrFlags::FH)
-        .then_some(FileHandle(fh))
+    GetattrFlags::from_bits_retain(flags).contains(GetattrFlags::FH).then_some(FileHandle(fh))
 }
 
 fn handle_out(handle: Option<FileHandle>) -> (u32, u64) {
@@ -96,12 +82,7 @@ impl Statx {
     /// Asks for these fields of `node`, through no open file.
     #[must_use]
     pub fn new(node: NodeId, mask: StatxMask) -> Self {
-        Self {
-            node,
-            handle: None,
-            flags: 0,
-            mask,
-        }
+        Self { node, handle: None, flags: 0, mask }
     }
 }
 
@@ -114,12 +95,7 @@ impl<'a> Operation<'a> for Statx {
         self.node
     }
 
-    fn decode(
-        _: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, node: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_statx_in = args.fixed("fuse_statx_in")?;
         Ok(Self {
             node,
@@ -210,12 +186,7 @@ impl<'a> Operation<'a> for Setattr {
         self.node
     }
 
-    fn decode(
-        _: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, node: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_setattr_in = args.fixed("fuse_setattr_in")?;
         let valid = SetattrValid::from_bits_retain(raw.valid);
         let has = |flag| valid.contains(flag);
@@ -230,20 +201,9 @@ impl<'a> Operation<'a> for Setattr {
             uid: has(SetattrValid::UID).then_some(Uid(raw.uid)),
             gid: has(SetattrValid::GID).then_some(Gid(raw.gid)),
             size: has(SetattrValid::SIZE).then_some(raw.size),
-            atime: time(
-                SetattrValid::ATIME,
-                SetattrValid::ATIME_NOW,
-                raw.atime,
-                raw.atimensec,
-            ),
-            mtime: time(
-                SetattrValid::MTIME,
-                SetattrValid::MTIME_NOW,
-                raw.mtime,
-                raw.mtimensec,
-            ),
-            ctime: has(SetattrValid::CTIME)
-                .then_some(Timestamp::from_wire(raw.ctime, raw.ctimensec)),
+            atime: time(SetattrValid::ATIME, SetattrValid::ATIME_NOW, raw.atime, raw.atimensec),
+            mtime: time(SetattrValid::MTIME, SetattrValid::MTIME_NOW, raw.mtime, raw.mtimensec),
+            ctime: has(SetattrValid::CTIME).then_some(Timestamp::from_wire(raw.ctime, raw.ctimensec)),
             handle: has(SetattrValid::FH).then_some(FileHandle(raw.fh)),
             lock_owner: has(SetattrValid::LOCKOWNER).then_some(LockOwner(raw.lock_owner)),
             kill_suidgid: has(SetattrValid::KILL_SUIDGID),

@@ -37,19 +37,13 @@ impl<'a, T: WireItem> WireList<'a, T> {
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         let whole = bytes.len() - bytes.len() % size_of::<T::Raw>();
-        Self {
-            bytes: bytes.get(..whole).unwrap_or(&[]),
-            items: PhantomData,
-        }
+        Self { bytes: bytes.get(..whole).unwrap_or(&[]), items: PhantomData }
     }
 
     /// The wire form of `items`, to be borrowed by a list.
     #[must_use]
     pub fn bytes_of(items: &[T]) -> Vec<u8> {
-        items
-            .iter()
-            .flat_map(|item| item.to_raw().as_bytes().to_vec())
-            .collect()
+        items.iter().flat_map(|item| item.to_raw().as_bytes().to_vec()).collect()
     }
 
     /// The items, in order.
@@ -74,11 +68,7 @@ impl<'a, T: WireItem> WireList<'a, T> {
         self.bytes.is_empty()
     }
 
-    pub(crate) fn take(
-        args: &mut Args<'a>,
-        what: &'static str,
-        count: u32,
-    ) -> Result<Self, DecodeError> {
+    pub(crate) fn take(args: &mut Args<'a>, what: &'static str, count: u32) -> Result<Self, DecodeError> {
         let length = length_usize(count).saturating_mul(size_of::<T::Raw>());
         Ok(Self::new(args.data(what, length)?))
     }

@@ -42,21 +42,11 @@ pub struct FileLock {
 
 impl FileLock {
     pub(crate) fn from_abi(raw: abi::fuse_file_lock) -> Self {
-        Self {
-            start: raw.start,
-            end: raw.end,
-            kind: LockKind(raw.r#type),
-            pid: Pid(raw.pid),
-        }
+        Self { start: raw.start, end: raw.end, kind: LockKind(raw.r#type), pid: Pid(raw.pid) }
     }
 
     pub(crate) fn to_abi(self) -> abi::fuse_file_lock {
-        abi::fuse_file_lock {
-            start: self.start,
-            end: self.end,
-            r#type: self.kind.0,
-            pid: self.pid.0,
-        }
+        abi::fuse_file_lock { start: self.start, end: self.end, r#type: self.kind.0, pid: self.pid.0 }
     }
 }
 

@@ -47,12 +47,7 @@ pub trait Operation<'a>: Copy + Debug + PartialEq {
     ///
     /// # Errors
     /// The bytes are too few, or a name or number in them is not allowed.
-    fn decode(
-        unique: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        negotiated: &Negotiated,
-    ) -> Result<Self, DecodeError>;
+    fn decode(unique: Unique, node: NodeId, args: &mut Args<'a>, negotiated: &Negotiated) -> Result<Self, DecodeError>;
 
     /// Appends the operation in its wire form.
     ///

@@ -213,17 +213,11 @@ impl WireItem for Forgotten {
     type Raw = abi::fuse_forget_one;
 
     fn from_raw(raw: Self::Raw) -> Self {
-        Self {
-            node: NodeId(raw.nodeid),
-            nlookup: raw.nlookup,
-        }
+        Self { node: NodeId(raw.nodeid), nlookup: raw.nlookup }
     }
 
     fn to_raw(self) -> Self::Raw {
-        abi::fuse_forget_one {
-            nodeid: self.node.0,
-            nlookup: self.nlookup,
-        }
+        abi::fuse_forget_one { nodeid: self.node.0, nlookup: self.nlookup }
     }
 }
 
@@ -252,23 +246,13 @@ impl<'a> Operation<'a> for BatchForget<'a> {
         NodeId(0)
     }
 
-    fn decode(
-        _: Unique,
-        _: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, _: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_batch_forget_in = args.fixed("fuse_batch_forget_in")?;
-        Ok(Self {
-            forgets: WireList::take(args, "fuse_forget_one", raw.count)?,
-        })
+        Ok(Self { forgets: WireList::take(args, "fuse_forget_one", raw.count)? })
     }
 
     fn encode(&self, _: &Negotiated, out: &mut RequestWriter) -> Result<(), EncodeError> {
-        out.fixed(&abi::fuse_batch_forget_in {
-            count: self.forgets.count()?,
-            dummy: 0,
-        });
+        out.fixed(&abi::fuse_batch_forget_in { count: self.forgets.count()?, dummy: 0 });
         out.payload(self.forgets.as_bytes());
         Ok(())
     }

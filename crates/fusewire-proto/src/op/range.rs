@@ -99,17 +99,11 @@ impl WireItem for Mapping {
     type Raw = abi::fuse_removemapping_one;
 
     fn from_raw(raw: Self::Raw) -> Self {
-        Self {
-            window_offset: raw.moffset,
-            length: raw.len,
-        }
+        Self { window_offset: raw.moffset, length: raw.len }
     }
 
     fn to_raw(self) -> Self::Raw {
-        abi::fuse_removemapping_one {
-            moffset: self.window_offset,
-            len: self.length,
-        }
+        abi::fuse_removemapping_one { moffset: self.window_offset, len: self.length }
     }
 }
 
@@ -140,23 +134,13 @@ impl<'a> Operation<'a> for Removemapping<'a> {
         self.node
     }
 
-    fn decode(
-        _: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        _: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, node: NodeId, args: &mut Args<'a>, _: &Negotiated) -> Result<Self, DecodeError> {
         let raw: abi::fuse_removemapping_in = args.fixed("fuse_removemapping_in")?;
-        Ok(Self {
-            node,
-            mappings: WireList::take(args, "fuse_removemapping_one", raw.count)?,
-        })
+        Ok(Self { node, mappings: WireList::take(args, "fuse_removemapping_one", raw.count)? })
     }
 
     fn encode(&self, _: &Negotiated, out: &mut RequestWriter) -> Result<(), EncodeError> {
-        out.fixed(&abi::fuse_removemapping_in {
-            count: self.mappings.count()?,
-        });
+        out.fixed(&abi::fuse_removemapping_in { count: self.mappings.count()? });
         out.payload(self.mappings.as_bytes());
         Ok(())
     }

@@ -5,9 +5,7 @@
 use zerocopy::IntoBytes;
 
 use crate::abi;
-use crate::codec::{
-    Args, DecodeError, EncodeError, RequestWriter, Tail, WireField, length_u32, length_usize,
-};
+use crate::codec::{Args, DecodeError, EncodeError, RequestWriter, Tail, WireField, length_u32, length_usize};
 use crate::flags::{SetxattrFlags, XattrFlags};
 use crate::ids::{NodeId, Unique};
 use crate::init::{InitFlags, Negotiated};
@@ -80,13 +78,7 @@ impl<'a> Setxattr<'a> {
     /// Sets `name` to `value`, whether it is there or not.
     #[must_use]
     pub fn new(node: NodeId, name: &'a XattrName, value: &'a [u8]) -> Self {
-        Self {
-            node,
-            name,
-            value,
-            flags: XattrFlags::empty(),
-            setxattr_flags: SetxattrFlags::empty(),
-        }
+        Self { node, name, value, flags: XattrFlags::empty(), setxattr_flags: SetxattrFlags::empty() }
     }
 }
 
@@ -99,12 +91,7 @@ impl<'a> Operation<'a> for Setxattr<'a> {
         self.node
     }
 
-    fn decode(
-        _: Unique,
-        node: NodeId,
-        args: &mut Args<'a>,
-        negotiated: &Negotiated,
-    ) -> Result<Self, DecodeError> {
+    fn decode(_: Unique, node: NodeId, args: &mut Args<'a>, negotiated: &Negotiated) -> Result<Self, DecodeError> {
         let what = "fuse_setxattr_in";
         let (size, flags, setxattr_flags) = if negotiated.has(InitFlags::SETXATTR_EXT) {
             let raw: abi::fuse_setxattr_in = args.fixed(what)?;
@@ -132,11 +119,7 @@ impl<'a> Operation<'a> for Setxattr<'a> {
         if negotiated.has(InitFlags::SETXATTR_EXT) {
             out.fixed(&raw);
         } else {
-            out.fixed(
-                raw.as_bytes()
-                    .get(..abi::FUSE_COMPAT_SETXATTR_IN_SIZE)
-                    .unwrap_or(&[]),
-            );
+            out.fixed(raw.as_bytes().get(..abi::FUSE_COMPAT_SETXATTR_IN_SIZE).unwrap_or(&[]));
         }
         self.name.put(out);
         out.payload(self.value);

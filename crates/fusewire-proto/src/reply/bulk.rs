@@ -38,10 +38,7 @@ pub enum Xattr<'a> {
 impl<'a> ReplyBody<'a> for Xattr<'a> {
     fn encode(&self, _: &Negotiated, out: &mut ReplyWriter<'_>) -> Result<(), EncodeError> {
         match self {
-            Self::Size(size) => out.put(&abi::fuse_getxattr_out {
-                size: *size,
-                padding: 0,
-            }),
+            Self::Size(size) => out.put(&abi::fuse_getxattr_out { size: *size, padding: 0 }),
             Self::Value(bytes) => out.put_bytes(bytes),
         }
     }
@@ -89,20 +86,11 @@ impl<'a> ReplyBody<'a> for Ioctl<'a> {
             let areas = length_usize(raw.in_iovs).saturating_add(length_usize(raw.out_iovs));
             let needed = areas.saturating_mul(size_of::<abi::fuse_ioctl_iovec>());
             if areas > abi::FUSE_IOCTL_MAX_IOV || needed != body.len() {
-                return Err(DecodeError::Length {
-                    header: needed,
-                    found: body.len(),
-                });
+                return Err(DecodeError::Length { header: needed, found: body.len() });
             }
         } else {
             within(limit, body)?;
         }
-        Ok(Self {
-            result: raw.result,
-            flags,
-            in_areas: raw.in_iovs,
-            out_areas: raw.out_iovs,
-            data: body,
-        })
+        Ok(Self { result: raw.result, flags, in_areas: raw.in_iovs, out_areas: raw.out_iovs, data: body })
     }
 }

@@ -64,10 +64,7 @@ impl Init {
     /// The answer to a kernel of a newer major: ours, with which it asks again.
     #[must_use]
     pub fn refusing_major() -> Self {
-        Self::new(&Negotiated {
-            minor: NEWEST_MINOR,
-            ..Negotiated::default()
-        })
+        Self::new(&Negotiated { minor: NEWEST_MINOR, ..Negotiated::default() })
     }
 }
 
@@ -85,11 +82,7 @@ impl<'a> ReplyBody<'a> for Init {
             time_gran: self.time_gran,
             max_pages: self.max_pages,
             map_alignment: self.map_alignment,
-            flags2: if self.flags.contains(InitFlags::INIT_EXT) {
-                high
-            } else {
-                0
-            },
+            flags2: if self.flags.contains(InitFlags::INIT_EXT) { high } else { 0 },
             max_stack_depth: self.max_stack_depth,
             request_timeout: self.request_timeout,
             unused: [0; 11],
@@ -161,9 +154,7 @@ impl<'a> CuseInit<'a> {
 impl<'a> ReplyBody<'a> for CuseInit<'a> {
     fn encode(&self, _: &Negotiated, out: &mut ReplyWriter<'_>) -> Result<(), EncodeError> {
         if self.info.len() > abi::CUSE_INIT_INFO_MAX {
-            return Err(EncodeError::TooLong {
-                what: "the device information",
-            });
+            return Err(EncodeError::TooLong { what: "the device information" });
         }
         let mut raw = abi::cuse_init_out::new_zeroed();
         raw.major = self.major;
@@ -180,10 +171,7 @@ impl<'a> ReplyBody<'a> for CuseInit<'a> {
     fn decode(_: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
         let raw: abi::cuse_init_out = read_struct(&mut body, "cuse_init_out")?;
         if body.len() > abi::CUSE_INIT_INFO_MAX {
-            return Err(DecodeError::Length {
-                header: abi::CUSE_INIT_INFO_MAX,
-                found: body.len(),
-            });
+            return Err(DecodeError::Length { header: abi::CUSE_INIT_INFO_MAX, found: body.len() });
         }
         Ok(Self {
             major: raw.major,

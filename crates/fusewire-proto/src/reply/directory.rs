@@ -32,12 +32,7 @@ impl<'a> Dirent<'a> {
     /// An entry with this inode number, type and name; listing goes on behind it at `offset`.
     #[must_use]
     pub fn new(ino: u64, offset: u64, kind: FileType, name: &'a Name) -> Self {
-        Self {
-            ino,
-            offset,
-            kind,
-            name,
-        }
+        Self { ino, offset, kind, name }
     }
 
     /// How many bytes the entry takes in a `READDIR` reply, padding included.
@@ -85,9 +80,7 @@ impl<'a> Dirent<'a> {
         let total = front.len() + self.size();
         let place = out.spare().get_mut(..total).ok_or(too_long)?;
         let (front_place, place) = place.split_at_mut_checked(front.len()).ok_or(too_long)?;
-        let (fixed, place) = place
-            .split_at_mut_checked(abi::FUSE_NAME_OFFSET)
-            .ok_or(too_long)?;
+        let (fixed, place) = place.split_at_mut_checked(abi::FUSE_NAME_OFFSET).ok_or(too_long)?;
         let (name_place, padding) = place.split_at_mut_checked(name.len()).ok_or(too_long)?;
         front_place.copy_from_slice(front);
         fixed.copy_from_slice(raw.as_bytes());
@@ -101,23 +94,13 @@ impl<'a> Dirent<'a> {
         let what = "fuse_dirent";
         let raw: abi::fuse_dirent = read_struct(rest, what)?;
         let length = length_usize(raw.namelen);
-        let truncated = DecodeError::Truncated {
-            what,
-            needed: length,
-            found: rest.len(),
-        };
-        let padded = (abi::FUSE_NAME_OFFSET.saturating_add(length)).next_multiple_of(8)
-            - abi::FUSE_NAME_OFFSET;
+        let truncated = DecodeError::Truncated { what, needed: length, found: rest.len() };
+        let padded = (abi::FUSE_NAME_OFFSET.saturating_add(length)).next_multiple_of(8) - abi::FUSE_NAME_OFFSET;
         let (place, tail) = rest.split_at_checked(padded).ok_or(truncated)?;
         let name = place.get(..length).ok_or(truncated)?;
         *rest = tail;
         let name = Name::new(name).map_err(|_| DecodeError::Name { what })?;
-        Ok(Self {
-            ino: raw.ino,
-            offset: raw.off,
-            kind: FileType::from_dirent(raw.r#type),
-            name,
-        })
+        Ok(Self { ino: raw.ino, offset: raw.off, kind: FileType::from_dirent(raw.r#type), name })
     }
 }
 
@@ -181,10 +164,7 @@ fn take_plain<'a>(_: &Negotiated, rest: &mut &'a [u8]) -> Result<Dirent<'a>, Dec
     Dirent::take(rest)
 }
 
-fn take_plus<'a>(
-    negotiated: &Negotiated,
-    rest: &mut &'a [u8],
-) -> Result<(Entry, Dirent<'a>), DecodeError> {
+fn take_plus<'a>(negotiated: &Negotiated, rest: &mut &'a [u8]) -> Result<(Entry, Dirent<'a>), DecodeError> {
     let raw: abi::fuse_entry_out = read_struct(rest, "fuse_entry_out")?;
     Ok((Entry::from_abi(&raw, negotiated), Dirent::take(rest)?))
 }
@@ -199,10 +179,8 @@ entry_lists! {
 
 /// An empty header of an entry, of which only the size matters.
 const _: () = assert!(size_of::<abi::fuse_dirent>() == abi::FUSE_NAME_OFFSET);
-const _: () = assert!(
-    size_of::<abi::fuse_entry_out>() + size_of::<abi::fuse_dirent>()
-        == abi::FUSE_NAME_OFFSET_DIRENTPLUS
-);
+const _: () =
+    assert!(size_of::<abi::fuse_entry_out>() + size_of::<abi::fuse_dirent>() == abi::FUSE_NAME_OFFSET_DIRENTPLUS);
 
 impl Entry {
     /// What stands in a `READDIRPLUS` reply for an entry that was not looked up, as `.` and `..` never are.

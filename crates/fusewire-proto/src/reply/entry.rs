@@ -36,22 +36,13 @@ impl Entry {
     /// An entry whose name and attributes may be believed for `timeout`.
     #[must_use]
     pub fn new(node: NodeId, attr: Attr, timeout: Duration) -> Self {
-        Self {
-            node,
-            generation: Generation(0),
-            attr,
-            entry_timeout: timeout,
-            attr_timeout: timeout,
-        }
+        Self { node, generation: Generation(0), attr, entry_timeout: timeout, attr_timeout: timeout }
     }
 
     /// A negative entry: the name is not there, and that may be believed for `timeout`.
     #[must_use]
     pub fn negative(timeout: Duration) -> Self {
-        Self {
-            entry_timeout: timeout,
-            ..Self::default()
-        }
+        Self { entry_timeout: timeout, ..Self::default() }
     }
 
     /// Whether it says that the name is not there.
@@ -105,23 +96,12 @@ fn attr_in(raw: &abi::fuse_attr, negotiated: &Negotiated) -> Attr {
 }
 
 impl<'a> ReplyBody<'a> for Entry {
-    fn encode(
-        &self,
-        negotiated: &Negotiated,
-        out: &mut ReplyWriter<'_>,
-    ) -> Result<(), EncodeError> {
+    fn encode(&self, negotiated: &Negotiated, out: &mut ReplyWriter<'_>) -> Result<(), EncodeError> {
         out.put(&self.to_abi(negotiated))
     }
 
-    fn decode(
-        negotiated: &Negotiated,
-        _: Option<u32>,
-        mut body: &'a [u8],
-    ) -> Result<Self, DecodeError> {
-        Ok(Self::from_abi(
-            &read_struct(&mut body, "fuse_entry_out")?,
-            negotiated,
-        ))
+    fn decode(negotiated: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
+        Ok(Self::from_abi(&read_struct(&mut body, "fuse_entry_out")?, negotiated))
     }
 }
 
@@ -144,11 +124,7 @@ impl Attributes {
 }
 
 impl<'a> ReplyBody<'a> for Attributes {
-    fn encode(
-        &self,
-        negotiated: &Negotiated,
-        out: &mut ReplyWriter<'_>,
-    ) -> Result<(), EncodeError> {
+    fn encode(&self, negotiated: &Negotiated, out: &mut ReplyWriter<'_>) -> Result<(), EncodeError> {
         out.put(&abi::fuse_attr_out {
             attr_valid: self.timeout.as_secs(),
             attr_valid_nsec: self.timeout.subsec_nanos(),
@@ -157,16 +133,9 @@ impl<'a> ReplyBody<'a> for Attributes {
         })
     }
 
-    fn decode(
-        negotiated: &Negotiated,
-        _: Option<u32>,
-        mut body: &'a [u8],
-    ) -> Result<Self, DecodeError> {
+    fn decode(negotiated: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
         let raw: abi::fuse_attr_out = read_struct(&mut body, "fuse_attr_out")?;
-        Ok(Self {
-            attr: attr_in(&raw.attr, negotiated),
-            timeout: timeout(raw.attr_valid, raw.attr_valid_nsec),
-        })
+        Ok(Self { attr: attr_in(&raw.attr, negotiated), timeout: timeout(raw.attr_valid, raw.attr_valid_nsec) })
     }
 }
 
@@ -186,30 +155,20 @@ impl Opened {
     /// This handle, with no flags.
     #[must_use]
     pub fn new(handle: FileHandle) -> Self {
-        Self {
-            handle,
-            ..Self::default()
-        }
+        Self { handle, ..Self::default() }
     }
 
     /// The same with these flags, too.
     #[must_use]
     pub fn with_flags(self, flags: OpenedFlags) -> Self {
-        Self {
-            flags: self.flags | flags,
-            ..self
-        }
+        Self { flags: self.flags | flags, ..self }
     }
 
     fn to_abi(self, negotiated: &Negotiated) -> abi::fuse_open_out {
         let backing = self.backing.filter(|_| negotiated.minor >= 40);
         let mut flags = self.flags;
         flags.set(OpenedFlags::PASSTHROUGH, backing.is_some());
-        abi::fuse_open_out {
-            fh: self.handle.0,
-            open_flags: flags.bits(),
-            backing_id: backing.unwrap_or_default().0,
-        }
+        abi::fuse_open_out { fh: self.handle.0, open_flags: flags.bits(), backing_id: backing.unwrap_or_default().0 }
     }
 
     fn from_abi(raw: &abi::fuse_open_out) -> Self {
@@ -217,19 +176,13 @@ impl Opened {
         Self {
             handle: FileHandle(raw.fh),
             flags,
-            backing: flags
-                .contains(OpenedFlags::PASSTHROUGH)
-                .then_some(BackingId(raw.backing_id)),
+            backing: flags.contains(OpenedFlags::PASSTHROUGH).then_some(BackingId(raw.backing_id)),
         }
     }
 }
 
 impl<'a> ReplyBody<'a> for Opened {
-    fn encode(
-        &self,
-        negotiated: &Negotiated,
-        out: &mut ReplyWriter<'_>,
-    ) -> Result<(), EncodeError> {
+    fn encode(&self, negotiated: &Negotiated, out: &mut ReplyWriter<'_>) -> Result<(), EncodeError> {
         out.put(&self.to_abi(negotiated))
     }
 
@@ -257,25 +210,14 @@ impl Created {
 }
 
 impl<'a> ReplyBody<'a> for Created {
-    fn encode(
-        &self,
-        negotiated: &Negotiated,
-        out: &mut ReplyWriter<'_>,
-    ) -> Result<(), EncodeError> {
+    fn encode(&self, negotiated: &Negotiated, out: &mut ReplyWriter<'_>) -> Result<(), EncodeError> {
         self.entry.encode(negotiated, out)?;
         self.opened.encode(negotiated, out)
     }
 
-    fn decode(
-        negotiated: &Negotiated,
-        _: Option<u32>,
-        mut body: &'a [u8],
-    ) -> Result<Self, DecodeError> {
+    fn decode(negotiated: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
         let entry = Entry::from_abi(&read_struct(&mut body, "fuse_entry_out")?, negotiated);
-        Ok(Self {
-            entry,
-            opened: Opened::from_abi(&read_struct(&mut body, "fuse_open_out")?),
-        })
+        Ok(Self { entry, opened: Opened::from_abi(&read_struct(&mut body, "fuse_open_out")?) })
     }
 }
 
@@ -298,11 +240,7 @@ impl StatxReply {
 }
 
 fn sx_time(time: Timestamp) -> abi::fuse_sx_time {
-    abi::fuse_sx_time {
-        tv_sec: time.seconds,
-        tv_nsec: time.nanoseconds,
-        __reserved: 0,
-    }
+    abi::fuse_sx_time { tv_sec: time.seconds, tv_nsec: time.nanoseconds, __reserved: 0 }
 }
 
 fn from_sx_time(raw: abi::fuse_sx_time) -> Timestamp {
@@ -357,9 +295,6 @@ impl<'a> ReplyBody<'a> for StatxReply {
             rdev: (stat.rdev_major, stat.rdev_minor),
             dev: (stat.dev_major, stat.dev_minor),
         };
-        Ok(Self {
-            attr,
-            timeout: timeout(raw.attr_valid, raw.attr_valid_nsec),
-        })
+        Ok(Self { attr, timeout: timeout(raw.attr_valid, raw.attr_valid_nsec) })
     }
 }

@@ -33,18 +33,13 @@ pub trait ReplyBody<'a>: Copy + Debug + PartialEq {
     ///
     /// # Errors
     /// There is not enough room.
-    fn encode(&self, negotiated: &Negotiated, out: &mut ReplyWriter<'_>)
-    -> Result<(), EncodeError>;
+    fn encode(&self, negotiated: &Negotiated, out: &mut ReplyWriter<'_>) -> Result<(), EncodeError>;
 
     /// Reads the body back. `limit` is what the request said of the room for it.
     ///
     /// # Errors
     /// The bytes are too few, or too many for `limit`, or a number in them is not allowed.
-    fn decode(
-        negotiated: &Negotiated,
-        limit: Option<u32>,
-        body: &'a [u8],
-    ) -> Result<Self, DecodeError>;
+    fn decode(negotiated: &Negotiated, limit: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError>;
 }
 
 /// A place for the body of a reply: the room there is, and how much of it is used.
@@ -99,10 +94,7 @@ impl<'b> ReplyWriter<'b> {
     /// # Errors
     /// They do not fit; then nothing is written.
     pub fn put_bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        self.spare()
-            .get_mut(..bytes.len())
-            .ok_or(EncodeError::TooLong { what: "the reply" })?
-            .copy_from_slice(bytes);
+        self.spare().get_mut(..bytes.len()).ok_or(EncodeError::TooLong { what: "the reply" })?.copy_from_slice(bytes);
         self.length += bytes.len();
         Ok(())
     }
@@ -116,10 +108,7 @@ impl<'b> ReplyWriter<'b> {
 /// Refuses a body that is longer than the caller has room for.
 fn within(limit: Option<u32>, body: &[u8]) -> Result<(), DecodeError> {
     match limit.map(length_usize) {
-        Some(limit) if body.len() > limit => Err(DecodeError::Length {
-            header: limit,
-            found: body.len(),
-        }),
+        Some(limit) if body.len() > limit => Err(DecodeError::Length { header: limit, found: body.len() }),
         _ => Ok(()),
     }
 }

@@ -40,14 +40,7 @@ impl<'a> ReplyBody<'a> for Done {
 }
 
 fn empty(body: &[u8]) -> Result<(), DecodeError> {
-    if body.is_empty() {
-        Ok(())
-    } else {
-        Err(DecodeError::Length {
-            header: 0,
-            found: body.len(),
-        })
-    }
+    if body.is_empty() { Ok(()) } else { Err(DecodeError::Length { header: 0, found: body.len() }) }
 }
 
 /// Declares replies that are one number in a struct of the header.
@@ -112,16 +105,12 @@ pub struct Lock {
 
 impl<'a> ReplyBody<'a> for Lock {
     fn encode(&self, _: &Negotiated, out: &mut ReplyWriter<'_>) -> Result<(), EncodeError> {
-        out.put(&abi::fuse_lk_out {
-            lk: self.lock.to_abi(),
-        })
+        out.put(&abi::fuse_lk_out { lk: self.lock.to_abi() })
     }
 
     fn decode(_: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
         let raw: abi::fuse_lk_out = read_struct(&mut body, "fuse_lk_out")?;
-        Ok(Self {
-            lock: FileLock::from_abi(raw.lk),
-        })
+        Ok(Self { lock: FileLock::from_abi(raw.lk) })
     }
 }
 
