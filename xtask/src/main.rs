@@ -1,2 +1,61 @@
-//! (being written)
-fn main() {}
+//! `cargo xtask`: one entry for every check of the workspace. One file a command; nothing here is shipped to users.
+
+#![forbid(unsafe_code)]
+
+mod ci;
+mod demo;
+mod doctor;
+mod fuzz;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The tasks of the Fusewire workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Tell what this machine allows, and how to mend what is missing
+    Doctor(doctor::Args),
+    /// Build the tutorial filesystem, mount it, show it at work, unmount it
+    Demo(demo::Args),
+    /// Run the test suites that this machine can run
+    Test(test::Args),
+    /// Check the rules of the house that no compiler knows
+    Tidy(tidy::Args),
+    /// Run the fuzz targets
+    Fuzz(fuzz::Args),
+    /// Run everything that a change must pass
+    Ci(ci::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Doctor(args) => doctor::run(&args),
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Tidy(args) => tidy::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
+        Task::Ci(args) => ci::run(&args),
+    }
+}
