@@ -58,7 +58,7 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode> {
     println!("\nunmounting it");
     mounted.unmount()?;
     println!(
-        "\nA Rust daemon answered the kernel for each of these commands. It has ended with its mount."
+        "\nA Rust daemon answered the kernel for each of these commands."
     );
     Ok(ExitCode::SUCCESS)
 }

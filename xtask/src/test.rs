@@ -74,7 +74,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "mount",
         about: "cases that mount through the kernel: the package `tests`, and integration tests named mount*",
-        needs: &["nextest", "kernel-fuse", "dev-fuse", "mount"],
+        needs: &["nextest", "mount"],
         case_needs: &[
             CaseNeed {
                 part: "as_user",
