@@ -26,30 +26,12 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step {
-        name: "fmt",
-        run: fmt,
-    },
-    Step {
-        name: "tidy",
-        run: |_| succeeded(tidy::run(&tidy::Args {})?),
-    },
-    Step {
-        name: "clippy",
-        run: clippy,
-    },
-    Step {
-        name: "rustdoc",
-        run: rustdoc,
-    },
-    Step {
-        name: "test",
-        run: tests,
-    },
-    Step {
-        name: "fuzz",
-        run: |ci| succeeded(fuzz::run_all(ci.fuzz_time)?),
-    },
+    Step { name: "fmt", run: fmt },
+    Step { name: "tidy", run: |_| succeeded(tidy::run(&tidy::Args {})?) },
+    Step { name: "clippy", run: clippy },
+    Step { name: "rustdoc", run: rustdoc },
+    Step { name: "test", run: tests },
+    Step { name: "fuzz", run: |ci| succeeded(fuzz::run_all(ci.fuzz_time)?) },
 ];
 
 struct Ci {
@@ -60,11 +42,7 @@ struct Ci {
 
 /// Runs the command. The last line is that of the tests, if they ran.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let mut ci = Ci {
-        shell: workspace::shell()?,
-        fuzz_time: args.fuzz_time,
-        totals: None,
-    };
+    let mut ci = Ci { shell: workspace::shell()?, fuzz_time: args.fuzz_time, totals: None };
     let mut done: Vec<(&str, Duration, Result<()>)> = Vec::new();
     for step in STEPS {
         println!("\n==== {}", step.name);
@@ -95,11 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(totals) = ci.totals {
         println!("{totals}");
     }
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn fmt(ci: &mut Ci) -> Result<()> {
@@ -107,11 +81,7 @@ fn fmt(ci: &mut Ci) -> Result<()> {
 }
 
 fn clippy(ci: &mut Ci) -> Result<()> {
-    Ok(cmd!(
-        ci.shell,
-        "cargo clippy --workspace --all-targets -- -D warnings"
-    )
-    .run()?)
+    Ok(cmd!(ci.shell, "cargo clippy --workspace --all-targets -- -D warnings").run()?)
 }
 
 fn rustdoc(ci: &mut Ci) -> Result<()> {

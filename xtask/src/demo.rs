@@ -31,11 +31,7 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode> {
     install_helper(&shell)?;
     let findings = doctor::examine();
     let mount = findings.find("mount")?;
-    ensure!(
-        mount.met(),
-        "this user cannot mount here: {}",
-        mount.complaint()
-    );
+    ensure!(mount.met(), "this user cannot mount here: {}", mount.complaint());
 
     println!("building {FILESYSTEM}");
     cmd!(shell, "cargo build --package {FILESYSTEM}").run()?;
@@ -45,32 +41,20 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode> {
     let mountpoint = dir.path();
     println!("\nmounting it on {}", mountpoint.display());
     cmd!(shell, "{binary} {mountpoint}").run()?;
-    ensure!(
-        is_mounted(mountpoint)?,
-        "{FILESYSTEM} ended well, but nothing is mounted on {}",
-        mountpoint.display()
-    );
-    let mounted = Mounted {
-        shell: &shell,
-        mountpoint,
-    };
+    ensure!(is_mounted(mountpoint)?, "{FILESYSTEM} ended well, but nothing is mounted on {}", mountpoint.display());
+    let mounted = Mounted { shell: &shell, mountpoint };
     show(&shell, mountpoint)?;
     println!("\nunmounting it");
     mounted.unmount()?;
-    println!(
-        "\nA Rust daemon answered the kernel for each of these commands."
-    );
+    println!("\nA Rust daemon answered the kernel for each of these commands.");
     Ok(ExitCode::SUCCESS)
 }
 
 fn show(shell: &Shell, mountpoint: &Path) -> Result<()> {
     cmd!(shell, "ls -la {mountpoint}").run()?;
-    let listed =
-        fs::read_dir(mountpoint).with_context(|| format!("listing {}", mountpoint.display()))?;
+    let listed = fs::read_dir(mountpoint).with_context(|| format!("listing {}", mountpoint.display()))?;
     for entry in listed {
-        let file = entry
-            .with_context(|| format!("listing {}", mountpoint.display()))?
-            .path();
+        let file = entry.with_context(|| format!("listing {}", mountpoint.display()))?.path();
         if file.is_file() {
             cmd!(shell, "cat {file}").run()?;
         }
@@ -87,10 +71,7 @@ fn install_helper(shell: &Shell) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("{HELPER} is missing; install it: sudo {install}");
     }
-    ensure!(
-        find_program("apt-get").is_some(),
-        "{HELPER} is missing; install your distribution's fuse3 package"
-    );
+    ensure!(find_program("apt-get").is_some(), "{HELPER} is missing; install your distribution's fuse3 package");
     println!("{HELPER} is missing; installing Debian's package fuse3");
     let _quiet = shell.push_env("DEBIAN_FRONTEND", "noninteractive");
     cmd!(shell, "apt-get update").run()?;
@@ -99,15 +80,9 @@ fn install_helper(shell: &Shell) -> Result<()> {
 }
 
 fn is_mounted(mountpoint: &Path) -> Result<bool> {
-    let at = mountpoint
-        .canonicalize()
-        .with_context(|| format!("resolving {}", mountpoint.display()))?;
+    let at = mountpoint.canonicalize().with_context(|| format!("resolving {}", mountpoint.display()))?;
     let mounts = fs::read_to_string("/proc/self/mounts").context("reading /proc/self/mounts")?;
-    Ok(mounts.lines().any(|line| {
-        line.split(' ')
-            .nth(1)
-            .is_some_and(|field| Path::new(field) == at)
-    }))
+    Ok(mounts.lines().any(|line| line.split(' ').nth(1).is_some_and(|field| Path::new(field) == at)))
 }
 
 impl Mounted<'_> {
@@ -119,11 +94,7 @@ impl Mounted<'_> {
             cmd!(self.shell, "fusermount3 -u {mountpoint}").run()
         };
         result?;
-        ensure!(
-            !is_mounted(mountpoint)?,
-            "{} is still mounted",
-            mountpoint.display()
-        );
+        ensure!(!is_mounted(mountpoint)?, "{} is still mounted", mountpoint.display());
         Ok(())
     }
 }

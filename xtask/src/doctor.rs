@@ -69,27 +69,15 @@ pub(crate) struct Findings(Vec<Finding>);
 
 impl Verdict {
     fn ok(detail: impl Into<String>) -> Self {
-        Self {
-            status: Status::Ok,
-            detail: detail.into(),
-            mend: None,
-        }
+        Self { status: Status::Ok, detail: detail.into(), mend: None }
     }
 
     fn warn(detail: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            status: Status::Warn,
-            detail: detail.into(),
-            mend: Some(mend.into()),
-        }
+        Self { status: Status::Warn, detail: detail.into(), mend: Some(mend.into()) }
     }
 
     fn missing(detail: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            status: Status::Missing,
-            detail: detail.into(),
-            mend: Some(mend.into()),
-        }
+        Self { status: Status::Missing, detail: detail.into(), mend: Some(mend.into()) }
     }
 }
 
@@ -131,18 +119,8 @@ pub(crate) fn examine() -> Findings {
 
 fn examine_on(machine: &Machine) -> Findings {
     let look = |check: &Check| {
-        let Verdict {
-            status,
-            detail,
-            mend,
-        } = (check.look)(machine);
-        Finding {
-            name: check.name,
-            purpose: check.purpose,
-            status,
-            detail,
-            mend,
-        }
+        let Verdict { status, detail, mend } = (check.look)(machine);
+        Finding { name: check.name, purpose: check.purpose, status, detail, mend }
     };
     Findings(checks::ALL.iter().map(look).collect())
 }
@@ -161,31 +139,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mount = findings.find(checks::MOUNT)?;
     if !mount.met() {
-        eprintln!(
-            "error: mounting cannot work here for this user: {}",
-            mount.detail
-        );
+        eprintln!("error: mounting cannot work here for this user: {}", mount.detail);
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn table(findings: &Findings) -> String {
-    let width = findings
-        .0
-        .iter()
-        .map(|finding| finding.name.len())
-        .max()
-        .unwrap_or_default();
+    let width = findings.0.iter().map(|finding| finding.name.len()).max().unwrap_or_default();
     let mut lines = String::new();
-    for Finding {
-        name,
-        purpose,
-        status,
-        detail,
-        mend,
-    } in &findings.0
-    {
+    for Finding { name, purpose, status, detail, mend } in &findings.0 {
         let word = match status {
             Status::Ok => "ok",
             Status::Warn => "warn",
@@ -215,13 +178,7 @@ mod tests {
     #[test]
     fn table_tells_how_to_mend_what_is_missing() {
         let findings = Findings(vec![
-            Finding {
-                name: "a",
-                purpose: "p",
-                status: Status::Ok,
-                detail: "fine".into(),
-                mend: None,
-            },
+            Finding { name: "a", purpose: "p", status: Status::Ok, detail: "fine".into(), mend: None },
             Finding {
                 name: "long-name",
                 purpose: "mounts",
@@ -234,9 +191,6 @@ mod tests {
         assert!(text.contains("ok       a          fine\n"), "{text}");
         assert!(text.contains("MISSING  long-name  gone\n"), "{text}");
         assert!(text.contains("mend: bring it back\n"), "{text}");
-        assert!(
-            !text.contains("for:  p\n"),
-            "what is well needs no explanation: {text}"
-        );
+        assert!(!text.contains("for:  p\n"), "what is well needs no explanation: {text}");
     }
 }

@@ -41,21 +41,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chosen = match &args.target {
         None => all,
         Some(target) if all.contains(target) => vec![target.clone()],
-        Some(target) => bail!(
-            "fuzzing {target}: no such target; there are: {}",
-            all.join(", ")
-        ),
+        Some(target) => bail!("fuzzing {target}: no such target; there are: {}", all.join(", ")),
     };
     let shell = workspace::shell()?;
     install(&shell)?;
     for target in &chosen {
         fuzz(&shell, target, args.time)?;
     }
-    println!(
-        "{} fuzz targets ran {} s each and found nothing",
-        chosen.len(),
-        args.time
-    );
+    println!("{} fuzz targets ran {} s each and found nothing", chosen.len(), args.time);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,22 +68,15 @@ fn fuzz(shell: &Shell, target: &str, seconds: u32) -> Result<()> {
     let limit = format!("-max_total_time={seconds}");
     // `--fuzz-dir` is found from the crate that the fuzz crate belongs to.
     let _dir = shell.push_dir("crates/fusewire-proto");
-    cmd!(shell, "cargo +nightly fuzz run {target} -- {limit}")
-        .run()
-        .with_context(|| format!("fuzzing {target}"))
+    cmd!(shell, "cargo +nightly fuzz run {target} -- {limit}").run().with_context(|| format!("fuzzing {target}"))
 }
 
 fn targets(root: &Path) -> Result<Vec<String>> {
     let file = root.join(FUZZ_CRATE).join("Cargo.toml");
     let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-    let manifest: Manifest =
-        toml::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
+    let manifest: Manifest = toml::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
     let names: Vec<_> = manifest.bin.into_iter().map(|bin| bin.name).collect();
-    ensure!(
-        !names.is_empty(),
-        "listing fuzz targets: {} has no [[bin]]",
-        file.display()
-    );
+    ensure!(!names.is_empty(), "listing fuzz targets: {} has no [[bin]]", file.display());
     Ok(names)
 }
 
@@ -108,9 +94,7 @@ mod tests {
 
     #[test]
     fn targets_are_the_bins_of_the_fuzz_crate() {
-        let dir = tree(
-            "[package]\nname = \"f\"\n[[bin]]\nname = \"request\"\n[[bin]]\nname = \"reply\"\n",
-        );
+        let dir = tree("[package]\nname = \"f\"\n[[bin]]\nname = \"request\"\n[[bin]]\nname = \"reply\"\n");
         assert_eq!(targets(dir.path()).unwrap(), ["request", "reply"]);
     }
 
@@ -122,10 +106,6 @@ mod tests {
     #[test]
     fn missing_fuzz_crate_is_an_error_that_names_it() {
         let error = targets(Path::new("/nonexistent")).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("/nonexistent/crates/fusewire-proto/fuzz/Cargo.toml")
-        );
+        assert!(error.to_string().contains("/nonexistent/crates/fusewire-proto/fuzz/Cargo.toml"));
     }
 }

@@ -76,22 +76,10 @@ const SUITES: &[Suite] = &[
         about: "cases that mount through the kernel: the package `tests`, and integration tests named mount*",
         needs: &["nextest", "mount"],
         case_needs: &[
-            CaseNeed {
-                part: "as_user",
-                check: "test-user",
-            },
-            CaseNeed {
-                part: "as_user",
-                check: "dev-fuse-mode",
-            },
-            CaseNeed {
-                part: "fusermount",
-                check: "fusermount3",
-            },
-            CaseNeed {
-                part: "user_namespace",
-                check: "user-namespaces",
-            },
+            CaseNeed { part: "as_user", check: "test-user" },
+            CaseNeed { part: "as_user", check: "dev-fuse-mode" },
+            CaseNeed { part: "fusermount", check: "fusermount3" },
+            CaseNeed { part: "user_namespace", check: "user-namespaces" },
         ],
         run: nextest::run_mount,
         list: nextest::list_mount,
@@ -118,22 +106,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let totals = run_suites(args)?;
     println!("{totals}");
-    Ok(if totals.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Every suite, as `ci` runs them. Prints everything but the last line.
 pub(crate) fn run_all() -> Result<Totals> {
-    run_suites(&Args {
-        suite: None,
-        junit: None,
-        list: false,
-        create_user: false,
-        filter: None,
-    })
+    run_suites(&Args { suite: None, junit: None, list: false, create_user: false, filter: None })
 }
 
 fn run_suites(args: &Args) -> Result<Totals> {
@@ -146,26 +124,14 @@ fn run_suites(args: &Args) -> Result<Totals> {
     let findings = doctor::examine();
     print_needs(&suites, &findings)?;
 
-    let run = Run {
-        shell: &shell,
-        metadata: &metadata,
-        findings: &findings,
-        filter: args.filter.as_deref(),
-    };
+    let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter: args.filter.as_deref() };
     let mut reports = Vec::new();
     for suite in suites {
         let start = Instant::now();
         let cases = run_suite(&run, suite)?;
-        reports.push(SuiteReport {
-            name: suite.name,
-            cases,
-            time: start.elapsed(),
-        });
+        reports.push(SuiteReport { name: suite.name, cases, time: start.elapsed() });
     }
-    if let Some(filter) = run
-        .filter
-        .filter(|_| reports.iter().all(|report| report.cases.is_empty()))
-    {
+    if let Some(filter) = run.filter.filter(|_| reports.iter().all(|report| report.cases.is_empty())) {
         bail!("running tests: no case has `{filter}` in its name");
     }
     print!("{}", report::table(&reports));
@@ -185,10 +151,7 @@ fn run_suite(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
         }
     }
     if !lacking.is_empty() {
-        return Ok(vec![left_out(
-            format!("the whole suite {}", suite.name),
-            lacking.join("; "),
-        )]);
+        return Ok(vec![left_out(format!("the whole suite {}", suite.name), lacking.join("; "))]);
     }
     println!("\n== suite {}", suite.name);
     (suite.run)(run, suite)
@@ -196,24 +159,13 @@ fn run_suite(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
 
 /// A case that cannot run here: a skip with its reason, and in CI a failure.
 fn left_out(name: String, reason: String) -> Case {
-    let outcome = if workspace::in_ci() {
-        Outcome::Failed(reason)
-    } else {
-        Outcome::Skipped(reason)
-    };
-    Case {
-        name,
-        outcome,
-        time: None,
-    }
+    let outcome = if workspace::in_ci() { Outcome::Failed(reason) } else { Outcome::Skipped(reason) };
+    Case { name, outcome, time: None }
 }
 
 fn chosen(args: &Args) -> Vec<&'static Suite> {
     let wanted = args.suite.as_deref().unwrap_or(ALL);
-    SUITES
-        .iter()
-        .filter(|suite| wanted == ALL || wanted == suite.name)
-        .collect()
+    SUITES.iter().filter(|suite| wanted == ALL || wanted == suite.name).collect()
 }
 
 fn print_needs(suites: &[&Suite], findings: &Findings) -> Result<()> {
@@ -227,10 +179,7 @@ fn print_needs(suites: &[&Suite], findings: &Findings) -> Result<()> {
         for CaseNeed { part, check } in suite.case_needs {
             let finding = findings.find(check)?;
             let word = if finding.met() { "ok" } else { "MISSING" };
-            println!(
-                "  needs {:<16} {word} (for cases in `{part}`)",
-                finding.name
-            );
+            println!("  needs {:<16} {word} (for cases in `{part}`)", finding.name);
         }
     }
     Ok(())
@@ -240,16 +189,10 @@ fn list(args: &Args) -> Result<()> {
     let shell = workspace::shell()?;
     let metadata = Metadata::read(&shell)?;
     let findings = doctor::examine();
-    let run = Run {
-        shell: &shell,
-        metadata: &metadata,
-        findings: &findings,
-        filter: args.filter.as_deref(),
-    };
+    let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter: args.filter.as_deref() };
     for suite in chosen(args) {
         println!("suite {}: {}", suite.name, suite.about);
-        let cases = (suite.list)(&run)
-            .with_context(|| format!("listing the cases of suite {}", suite.name))?;
+        let cases = (suite.list)(&run).with_context(|| format!("listing the cases of suite {}", suite.name))?;
         for case in cases {
             println!("  {case}");
         }

@@ -28,74 +28,23 @@ struct Rule {
 }
 
 const RULES: &[Rule] = &[
-    Rule {
-        name: "syntax",
-        check: rust::syntax,
-    },
-    Rule {
-        name: "module-docs",
-        check: rust::module_docs,
-    },
-    Rule {
-        name: "file-length",
-        check: rust::file_length,
-    },
-    Rule {
-        name: "no-todo",
-        check: rust::no_todo,
-    },
-    Rule {
-        name: "no-allow",
-        check: rust::no_allow,
-    },
-    Rule {
-        name: "no-ignore",
-        check: rust::no_ignore,
-    },
-    Rule {
-        name: "no-utils",
-        check: rust::no_utils,
-    },
-    Rule {
-        name: "unsafe-list",
-        check: unsafety::unsafe_list,
-    },
-    Rule {
-        name: "forbid-unsafe",
-        check: unsafety::forbid_unsafe,
-    },
-    Rule {
-        name: "crate-edges",
-        check: manifests::crate_edges,
-    },
-    Rule {
-        name: "dependency-keys",
-        check: manifests::dependency_keys,
-    },
-    Rule {
-        name: "dependency-reasons",
-        check: manifests::dependency_reasons,
-    },
-    Rule {
-        name: "inherited-lints",
-        check: manifests::inherited_lints,
-    },
-    Rule {
-        name: "licences",
-        check: manifests::licences,
-    },
-    Rule {
-        name: "mount-and-session",
-        check: architecture::mount_and_session,
-    },
-    Rule {
-        name: "proto-without-io",
-        check: architecture::proto_without_io,
-    },
-    Rule {
-        name: "links",
-        check: links::links,
-    },
+    Rule { name: "syntax", check: rust::syntax },
+    Rule { name: "module-docs", check: rust::module_docs },
+    Rule { name: "file-length", check: rust::file_length },
+    Rule { name: "no-todo", check: rust::no_todo },
+    Rule { name: "no-allow", check: rust::no_allow },
+    Rule { name: "no-ignore", check: rust::no_ignore },
+    Rule { name: "no-utils", check: rust::no_utils },
+    Rule { name: "unsafe-list", check: unsafety::unsafe_list },
+    Rule { name: "forbid-unsafe", check: unsafety::forbid_unsafe },
+    Rule { name: "crate-edges", check: manifests::crate_edges },
+    Rule { name: "dependency-keys", check: manifests::dependency_keys },
+    Rule { name: "dependency-reasons", check: manifests::dependency_reasons },
+    Rule { name: "inherited-lints", check: manifests::inherited_lints },
+    Rule { name: "licences", check: manifests::licences },
+    Rule { name: "mount-and-session", check: architecture::mount_and_session },
+    Rule { name: "proto-without-io", check: architecture::proto_without_io },
+    Rule { name: "links", check: links::links },
 ];
 
 /// Something that breaks a rule, or is close to it.
@@ -117,19 +66,11 @@ enum Gravity {
 
 impl Fault {
     fn new(path: impl Into<String>, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            line,
-            message: message.into(),
-            gravity: Gravity::Error,
-        }
+        Self { path: path.into(), line, message: message.into(), gravity: Gravity::Error }
     }
 
     fn warning(self) -> Self {
-        Self {
-            gravity: Gravity::Warning,
-            ..self
-        }
+        Self { gravity: Gravity::Warning, ..self }
     }
 }
 
@@ -138,20 +79,8 @@ struct Line<'a>(&'a str, &'a Fault);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(
-            rule,
-            Fault {
-                path,
-                line,
-                message,
-                gravity,
-            },
-        ) = self;
-        let word = if *gravity == Gravity::Warning {
-            "warning: "
-        } else {
-            ""
-        };
+        let Self(rule, Fault { path, line, message, gravity }) = self;
+        let word = if *gravity == Gravity::Warning { "warning: " } else { "" };
         write!(f, "{path}:{line}: {rule}: {word}{message}")
     }
 }
@@ -170,11 +99,7 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode> {
         eprintln!("error: tidy: {broken} faults");
         return Ok(ExitCode::FAILURE);
     }
-    println!(
-        "tidy: {} rules hold for {} Rust files",
-        RULES.len(),
-        tree.sources.len()
-    );
+    println!("tidy: {} rules hold for {} Rust files", RULES.len(), tree.sources.len());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -185,15 +110,9 @@ mod tests {
     #[test]
     fn fault_is_printed_with_file_line_and_rule() {
         let fault = Fault::new("src/a.rs", 7, "too long");
-        assert_eq!(
-            Line("file-length", &fault).to_string(),
-            "src/a.rs:7: file-length: too long"
-        );
+        assert_eq!(Line("file-length", &fault).to_string(), "src/a.rs:7: file-length: too long");
         let fault = fault.warning();
-        assert_eq!(
-            Line("file-length", &fault).to_string(),
-            "src/a.rs:7: file-length: warning: too long"
-        );
+        assert_eq!(Line("file-length", &fault).to_string(), "src/a.rs:7: file-length: warning: too long");
     }
 
     #[test]

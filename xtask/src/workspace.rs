@@ -8,11 +8,9 @@ use xshell::{Shell, cmd};
 
 /// The root of the workspace: the directory above xtask's own.
 pub(crate) fn root() -> Result<PathBuf> {
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    let root = manifest
-        .parent()
-        .context("finding the workspace: xtask has no parent directory")?;
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let root = manifest.parent().context("finding the workspace: xtask has no parent directory")?;
     Ok(root.to_path_buf())
 }
 
@@ -37,9 +35,7 @@ pub(crate) struct Metadata {
 impl Metadata {
     /// Asks cargo; reads no dependency, needs no network.
     pub(crate) fn read(shell: &Shell) -> Result<Self> {
-        let json = cmd!(shell, "cargo metadata --no-deps --format-version 1")
-            .quiet()
-            .read()?;
+        let json = cmd!(shell, "cargo metadata --no-deps --format-version 1").quiet().read()?;
         serde_json::from_str(&json).context("reading the answer of cargo metadata")
     }
 
@@ -52,13 +48,10 @@ impl Metadata {
 /// Looks a program up on the PATH.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|file| is_executable(file))
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

@@ -17,81 +17,25 @@ const NEWEST_MINOR: u32 = 45;
 
 /// Every check, in the order in which they are shown.
 pub(super) const ALL: &[Check] = &[
-    Check {
-        name: "kernel-fuse",
-        purpose: "every mount",
-        look: kernel_fuse,
-    },
-    Check {
-        name: "dev-fuse",
-        purpose: "every mount",
-        look: dev_fuse,
-    },
-    Check {
-        name: "dev-fuse-mode",
-        purpose: "mounts by ordinary users",
-        look: dev_fuse_mode,
-    },
-    Check {
-        name: "protocol",
-        purpose: "what operations the kernel sends",
-        look: protocol,
-    },
-    Check {
-        name: "fusermount3",
-        purpose: "mounts by ordinary users outside a user namespace",
-        look: fusermount,
-    },
+    Check { name: "kernel-fuse", purpose: "every mount", look: kernel_fuse },
+    Check { name: "dev-fuse", purpose: "every mount", look: dev_fuse },
+    Check { name: "dev-fuse-mode", purpose: "mounts by ordinary users", look: dev_fuse_mode },
+    Check { name: "protocol", purpose: "what operations the kernel sends", look: protocol },
+    Check { name: "fusermount3", purpose: "mounts by ordinary users outside a user namespace", look: fusermount },
     Check {
         name: "user-allow-other",
         purpose: "mounts by ordinary users that others may enter",
         look: user_allow_other,
     },
-    Check {
-        name: "user-namespaces",
-        purpose: "mounts by ordinary users without any helper",
-        look: user_namespaces,
-    },
-    Check {
-        name: MOUNT,
-        purpose: "any mount by this user",
-        look: mount,
-    },
-    Check {
-        name: "io-uring",
-        purpose: "requests over io_uring",
-        look: io_uring,
-    },
-    Check {
-        name: "passthrough",
-        purpose: "file data that bypasses the daemon",
-        look: passthrough,
-    },
-    Check {
-        name: "fusectl",
-        purpose: "aborting a connection that hangs",
-        look: fusectl,
-    },
-    Check {
-        name: "cuse",
-        purpose: "character devices in user space",
-        look: cuse,
-    },
-    Check {
-        name: "virtiofs",
-        purpose: "guests that mount what a daemon serves (virtio-fs)",
-        look: virtiofs,
-    },
-    Check {
-        name: "test-user",
-        purpose: "tests that mount as an ordinary user",
-        look: test_user,
-    },
-    Check {
-        name: "nextest",
-        purpose: "running the test suites",
-        look: nextest,
-    },
+    Check { name: "user-namespaces", purpose: "mounts by ordinary users without any helper", look: user_namespaces },
+    Check { name: MOUNT, purpose: "any mount by this user", look: mount },
+    Check { name: "io-uring", purpose: "requests over io_uring", look: io_uring },
+    Check { name: "passthrough", purpose: "file data that bypasses the daemon", look: passthrough },
+    Check { name: "fusectl", purpose: "aborting a connection that hangs", look: fusectl },
+    Check { name: "cuse", purpose: "character devices in user space", look: cuse },
+    Check { name: "virtiofs", purpose: "guests that mount what a daemon serves (virtio-fs)", look: virtiofs },
+    Check { name: "test-user", purpose: "tests that mount as an ordinary user", look: test_user },
+    Check { name: "nextest", purpose: "running the test suites", look: nextest },
 ];
 
 fn kernel_fuse(machine: &Machine) -> Verdict {
@@ -115,22 +59,14 @@ fn dev_fuse(machine: &Machine) -> Verdict {
     let mode = match machine.device_mode("/dev/fuse") {
         Ok(mode) => mode,
         Err(why) => {
-            return Verdict::missing(
-                why,
-                "as root: modprobe fuse; in a container, start it with --device /dev/fuse",
-            );
+            return Verdict::missing(why, "as root: modprobe fuse; in a container, start it with --device /dev/fuse");
         }
     };
-    match fs::File::options()
-        .read(true)
-        .write(true)
-        .open(machine.path("/dev/fuse"))
-    {
+    match fs::File::options().read(true).write(true).open(machine.path("/dev/fuse")) {
         Ok(_) => Verdict::ok(format!("mode {mode:04o}, this user can open it")),
-        Err(error) => Verdict::missing(
-            format!("opening /dev/fuse, mode {mode:04o}: {error}"),
-            "as root: chmod 0666 /dev/fuse",
-        ),
+        Err(error) => {
+            Verdict::missing(format!("opening /dev/fuse, mode {mode:04o}: {error}"), "as root: chmod 0666 /dev/fuse")
+        }
     }
 }
 
@@ -152,20 +88,10 @@ fn protocol(machine: &Machine) -> Verdict {
             format!("boot a kernel that speaks 7.{OLDEST_MINOR} or newer (Linux 5.4)"),
         ),
         Ok(offer) => {
-            let newer = if offer.minor > NEWEST_MINOR {
-                ", newer than what Fusewire knows"
-            } else {
-                ""
-            };
-            Verdict::ok(format!(
-                "{}.{}, flags 0x{:x}, asked by a probe{newer}",
-                offer.major, offer.minor, offer.flags
-            ))
+            let newer = if offer.minor > NEWEST_MINOR { ", newer than what Fusewire knows" } else { "" };
+            Verdict::ok(format!("{}.{}, flags 0x{:x}, asked by a probe{newer}", offer.major, offer.minor, offer.flags))
         }
-        Err(why) => Verdict::warn(
-            format!("unknown: {why}"),
-            "run this as root, or where user namespaces are allowed",
-        ),
+        Err(why) => Verdict::warn(format!("unknown: {why}"), "run this as root, or where user namespaces are allowed"),
     }
 }
 
@@ -174,15 +100,10 @@ fn fusermount(machine: &Machine) -> Verdict {
     let Some(path) = &machine.fusermount else {
         return Verdict::missing("not on the PATH", install);
     };
-    let version = machine
-        .fusermount_version
-        .as_deref()
-        .unwrap_or("of unknown version");
+    let version = machine.fusermount_version.as_deref().unwrap_or("of unknown version");
     let seen = format!("{} {version}", path.display());
     match path.metadata() {
-        Ok(meta) if meta.mode() & 0o4000 != 0 && meta.uid() == 0 => {
-            Verdict::ok(format!("{seen}, setuid root"))
-        }
+        Ok(meta) if meta.mode() & 0o4000 != 0 && meta.uid() == 0 => Verdict::ok(format!("{seen}, setuid root")),
         Ok(_) => Verdict::missing(
             format!("{seen} is not setuid root"),
             format!("as root: chown root {0} && chmod u+s {0}", path.display()),
@@ -192,11 +113,7 @@ fn fusermount(machine: &Machine) -> Verdict {
 }
 
 fn user_allow_other(machine: &Machine) -> Verdict {
-    if machine
-        .text("/etc/fuse.conf")
-        .lines()
-        .any(|line| line.trim() == "user_allow_other")
-    {
+    if machine.text("/etc/fuse.conf").lines().any(|line| line.trim() == "user_allow_other") {
         return Verdict::ok("set in /etc/fuse.conf");
     }
     Verdict::warn(
@@ -218,32 +135,17 @@ fn user_namespaces(machine: &Machine) -> Verdict {
 
 fn mount(machine: &Machine) -> Verdict {
     for step in [kernel_fuse, dev_fuse] {
-        let Verdict {
-            status,
-            detail,
-            mend,
-        } = step(machine);
+        let Verdict { status, detail, mend } = step(machine);
         if status != super::Status::Ok {
-            return Verdict {
-                status: super::Status::Missing,
-                detail,
-                mend,
-            };
+            return Verdict { status: super::Status::Missing, detail, mend };
         }
     }
     let ways = [
         (machine.mounts_directly, "directly (a probe was mounted)"),
-        (
-            fusermount(machine).status == super::Status::Ok,
-            "through fusermount3",
-        ),
+        (fusermount(machine).status == super::Status::Ok, "through fusermount3"),
         (machine.namespace.is_ok(), "in a user namespace"),
     ];
-    let open: Vec<_> = ways
-        .iter()
-        .filter(|(works, _)| *works)
-        .map(|(_, way)| *way)
-        .collect();
+    let open: Vec<_> = ways.iter().filter(|(works, _)| *works).map(|(_, way)| *way).collect();
     if open.is_empty() {
         return Verdict::missing(
             "neither root, nor fusermount3, nor user namespaces",
@@ -257,41 +159,34 @@ fn io_uring(machine: &Machine) -> Verdict {
     let switch = machine.text("/sys/module/fuse/parameters/enable_uring");
     let forbidden = machine.text("/proc/sys/kernel/io_uring_disabled");
     match (switch.trim(), forbidden.trim()) {
-        ("", _) => Verdict::missing(
-            "this kernel's fuse has none",
-            "boot Linux 6.14 or newer with CONFIG_FUSE_IO_URING",
-        ),
-        (_, "2") => Verdict::missing(
-            "forbidden by kernel.io_uring_disabled=2",
-            "as root: sysctl kernel.io_uring_disabled=0",
-        ),
+        ("", _) => {
+            Verdict::missing("this kernel's fuse has none", "boot Linux 6.14 or newer with CONFIG_FUSE_IO_URING")
+        }
+        (_, "2") => {
+            Verdict::missing("forbidden by kernel.io_uring_disabled=2", "as root: sysctl kernel.io_uring_disabled=0")
+        }
         (_, "1") if !machine.is_host_admin() => Verdict::missing(
             "for privileged users only: kernel.io_uring_disabled=1",
             "as root: sysctl kernel.io_uring_disabled=0",
         ),
         ("Y" | "1", _) => match &machine.offer {
-            Ok(offer) if !offer.io_uring() => Verdict::warn(
-                "enabled, but INIT does not offer it",
-                "reboot, or load the fuse module anew",
-            ),
+            Ok(offer) if !offer.io_uring() => {
+                Verdict::warn("enabled, but INIT does not offer it", "reboot, or load the fuse module anew")
+            }
             _ => Verdict::ok("enable_uring=Y"),
         },
-        (value, _) => Verdict::warn(
-            format!("enable_uring={value}"),
-            "as root: echo Y > /sys/module/fuse/parameters/enable_uring",
-        ),
+        (value, _) => {
+            Verdict::warn(format!("enable_uring={value}"), "as root: echo Y > /sys/module/fuse/parameters/enable_uring")
+        }
     }
 }
 
 fn passthrough(machine: &Machine) -> Verdict {
     match &machine.offer {
-        Ok(offer) if !offer.passthrough() => Verdict::missing(
-            "INIT does not offer it",
-            "boot Linux 6.9 or newer with CONFIG_FUSE_PASSTHROUGH",
-        ),
-        Ok(_) if machine.is_host_admin() => {
-            Verdict::ok("offered, and this user may register files")
+        Ok(offer) if !offer.passthrough() => {
+            Verdict::missing("INIT does not offer it", "boot Linux 6.9 or newer with CONFIG_FUSE_PASSTHROUGH")
         }
+        Ok(_) if machine.is_host_admin() => Verdict::ok("offered, and this user may register files"),
         Ok(_) => Verdict::warn(
             "offered, but this user may not register files",
             "run the daemon with CAP_SYS_ADMIN in the first user namespace",
@@ -309,10 +204,7 @@ fn fusectl(machine: &Machine) -> Verdict {
     }) {
         return Verdict::ok(format!("mounted at {at}"));
     }
-    Verdict::warn(
-        "not mounted",
-        "as root: mount -t fusectl none /sys/fs/fuse/connections",
-    )
+    Verdict::warn("not mounted", "as root: mount -t fusectl none /sys/fs/fuse/connections")
 }
 
 fn cuse(machine: &Machine) -> Verdict {
@@ -333,13 +225,10 @@ fn optional_module(module: Module, name: &str, config: &str) -> Verdict {
     match module {
         Module::BuiltIn => Verdict::ok("in the kernel"),
         Module::Loaded => Verdict::ok("a module, loaded"),
-        Module::Available => {
-            Verdict::warn("a module, not loaded", format!("as root: modprobe {name}"))
+        Module::Available => Verdict::warn("a module, not loaded", format!("as root: modprobe {name}")),
+        Module::Absent => {
+            Verdict::missing("not in this kernel", format!("boot a kernel with {config}, such as Debian's"))
         }
-        Module::Absent => Verdict::missing(
-            "not in this kernel",
-            format!("boot a kernel with {config}, such as Debian's"),
-        ),
     }
 }
 
@@ -348,17 +237,10 @@ fn test_user(machine: &Machine) -> Verdict {
         return Verdict::ok("this user is an ordinary one");
     }
     let entry = format!("{TEST_USER}:");
-    if machine
-        .text("/etc/passwd")
-        .lines()
-        .any(|line| line.starts_with(&entry))
-    {
+    if machine.text("/etc/passwd").lines().any(|line| line.starts_with(&entry)) {
         return Verdict::ok(format!("the user {TEST_USER} exists"));
     }
-    Verdict::warn(
-        format!("no user {TEST_USER}"),
-        "cargo xtask test --create-user",
-    )
+    Verdict::warn(format!("no user {TEST_USER}"), "cargo xtask test --create-user")
 }
 
 fn nextest(machine: &Machine) -> Verdict {

@@ -82,9 +82,7 @@ impl Machine {
 
     /// A file below the root; empty when it cannot be read.
     pub(super) fn text(&self, path: &str) -> String {
-        fs::read(self.path(path))
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        fs::read(self.path(path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// The path below the root of an absolute path.
@@ -94,18 +92,13 @@ impl Machine {
 
     /// Whether `/proc/filesystems` lists it.
     pub(super) fn knows_filesystem(&self, name: &str) -> bool {
-        self.text("/proc/filesystems")
-            .lines()
-            .any(|line| line.split_whitespace().last() == Some(name))
+        self.text("/proc/filesystems").lines().any(|line| line.split_whitespace().last() == Some(name))
     }
 
     /// Looks for a module: loaded, built in, or a file below `/lib/modules`.
     pub(super) fn module(&self, name: &str) -> Module {
         let loaded = self.text("/proc/modules");
-        if loaded
-            .lines()
-            .any(|line| line.split_whitespace().next() == Some(name))
-        {
+        if loaded.lines().any(|line| line.split_whitespace().next() == Some(name)) {
             return Module::Loaded;
         }
         let release = self.text("/proc/sys/kernel/osrelease");
@@ -117,14 +110,9 @@ impl Machine {
         }
         let listed = self.text(&format!("{modules}/modules.dep"));
         let here = |line: &str| {
-            line.split_once(':')
-                .is_some_and(|(path, _)| path.trim_end_matches(is_packed).ends_with(&file))
+            line.split_once(':').is_some_and(|(path, _)| path.trim_end_matches(is_packed).ends_with(&file))
         };
-        if listed.lines().any(here) {
-            Module::Available
-        } else {
-            Module::Absent
-        }
+        if listed.lines().any(here) { Module::Available } else { Module::Absent }
     }
 
     /// Whether this user has CAP_SYS_ADMIN in the first user namespace, which passthrough asks for.
@@ -157,21 +145,14 @@ fn is_packed(character: char) -> bool {
 
 fn version_of(fusermount: &Path) -> Option<String> {
     let shell = Shell::new().ok()?;
-    let answer = cmd!(shell, "{fusermount} --version")
-        .quiet()
-        .ignore_stderr()
-        .read()
-        .ok()?;
+    let answer = cmd!(shell, "{fusermount} --version").quiet().ignore_stderr().read().ok()?;
     answer.split_whitespace().last().map(str::to_owned)
 }
 
 fn try_namespace() -> Result<(), String> {
     let shell = Shell::new().map_err(|error| error.to_string())?;
-    let output = cmd!(shell, "unshare -Urm true")
-        .quiet()
-        .ignore_status()
-        .output()
-        .map_err(|error| error.to_string())?;
+    let output =
+        cmd!(shell, "unshare -Urm true").quiet().ignore_status().output().map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(());
     }

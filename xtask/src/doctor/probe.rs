@@ -46,10 +46,7 @@ impl Offer {
     /// Reads the INIT request: `fuse_in_header`, then `fuse_init_in`, which has a second word of flags since 7.36.
     fn parse(request: &[u8]) -> Result<Self> {
         let opcode = word(request, 4)?;
-        ensure!(
-            opcode == OPCODE_INIT,
-            "the first request is opcode {opcode} and not INIT"
-        );
+        ensure!(opcode == OPCODE_INIT, "the first request is opcode {opcode} and not INIT");
         let high = word(request, 56).unwrap_or(0);
         Ok(Self {
             major: word(request, 40)?,
@@ -61,11 +58,7 @@ impl Offer {
 
 /// Mounts a probe, detached, and reads what the kernel offers. Needs CAP_SYS_ADMIN in the mount namespace's owner.
 pub(crate) fn ask() -> Result<Offer> {
-    let mut device = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse")
-        .context("opening /dev/fuse")?;
+    let mut device = File::options().read(true).write(true).open("/dev/fuse").context("opening /dev/fuse")?;
     let fs = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC).context("fsopen of fuse")?;
     let options = [
         ("source", "fusewire-doctor".to_owned()),
@@ -83,15 +76,9 @@ pub(crate) fn ask() -> Result<Offer> {
     let timeout = PollTimeout::try_from(PATIENCE).context("converting a time limit")?;
     let mut waiting = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
     let ready = nix::poll::poll(&mut waiting, timeout).context("waiting for INIT on /dev/fuse")?;
-    ensure!(
-        ready > 0,
-        "the kernel sent no INIT within {} s",
-        PATIENCE.as_secs()
-    );
+    ensure!(ready > 0, "the kernel sent no INIT within {} s", PATIENCE.as_secs());
     let mut buffer = vec![0; BUFFER];
-    let length = device
-        .read(&mut buffer)
-        .context("reading INIT from /dev/fuse")?;
+    let length = device.read(&mut buffer).context("reading INIT from /dev/fuse")?;
     // The device goes first: that ends the connection, so that taking the mount down asks nobody.
     drop(device);
     drop(fs);
@@ -113,49 +100,28 @@ mod tests {
     fn init(words_after_header: &[u32]) -> Vec<u8> {
         let mut request = vec![0_u8; 40];
         request[4..8].copy_from_slice(&OPCODE_INIT.to_ne_bytes());
-        request.extend(
-            words_after_header
-                .iter()
-                .flat_map(|word| word.to_ne_bytes()),
-        );
+        request.extend(words_after_header.iter().flat_map(|word| word.to_ne_bytes()));
         request
     }
 
     #[test]
     fn long_init_has_both_words_of_flags() {
         let offer = Offer::parse(&init(&[7, 45, 131_072, 1, 1 << 9, 0])).unwrap();
-        assert_eq!(
-            offer,
-            Offer {
-                major: 7,
-                minor: 45,
-                flags: 1 | (1 << 41)
-            }
-        );
+        assert_eq!(offer, Offer { major: 7, minor: 45, flags: 1 | (1 << 41) });
         assert!(offer.io_uring() && !offer.passthrough());
     }
 
     #[test]
     fn short_init_of_an_old_kernel_is_read() {
         let offer = Offer::parse(&init(&[7, 31, 131_072, 1 << 5])).unwrap();
-        assert_eq!(
-            offer,
-            Offer {
-                major: 7,
-                minor: 31,
-                flags: 1 << 5
-            }
-        );
+        assert_eq!(offer, Offer { major: 7, minor: 31, flags: 1 << 5 });
         assert!(!offer.io_uring() && !offer.passthrough());
     }
 
     #[test]
     fn truncated_init_is_an_error() {
         for length in 0..56 {
-            assert!(
-                Offer::parse(&init(&[7, 31, 0, 0])[..length]).is_err(),
-                "{length} bytes"
-            );
+            assert!(Offer::parse(&init(&[7, 31, 0, 0])[..length]).is_err(), "{length} bytes");
         }
     }
 

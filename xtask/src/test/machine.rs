@@ -18,14 +18,9 @@ pub(super) fn prepare(shell: &Shell, asked: bool) -> Result<()> {
     if !root || !(asked || workspace::in_ci()) {
         return Ok(());
     }
-    let known = nix::unistd::User::from_name(TEST_USER)
-        .with_context(|| format!("looking up the user {TEST_USER}"))?;
+    let known = nix::unistd::User::from_name(TEST_USER).with_context(|| format!("looking up the user {TEST_USER}"))?;
     if known.is_none() {
-        cmd!(
-            shell,
-            "useradd --system --create-home --shell /bin/sh {TEST_USER}"
-        )
-        .run()?;
+        cmd!(shell, "useradd --system --create-home --shell /bin/sh {TEST_USER}").run()?;
     }
     let device = "/dev/fuse";
     // Without the device there is nothing to open; the suite's needs tell so.
@@ -33,8 +28,7 @@ pub(super) fn prepare(shell: &Shell, asked: bool) -> Result<()> {
         let mut permissions = meta.permissions();
         if permissions.mode() & 0o666 != 0o666 {
             permissions.set_mode(0o666);
-            fs::set_permissions(device, permissions)
-                .with_context(|| format!("making {device} mode 0666"))?;
+            fs::set_permissions(device, permissions).with_context(|| format!("making {device} mode 0666"))?;
         }
     }
     Ok(())

@@ -27,21 +27,12 @@ pub(super) fn run_unit(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
     let mut cases = if nextest.met() {
         run_nextest(run, suite, mounts_nothing)?
     } else {
-        let units = cmd!(
-            shell,
-            "cargo test --workspace --lib --bins --no-fail-fast -- {filter...}"
-        );
+        let units = cmd!(shell, "cargo test --workspace --lib --bins --no-fail-fast -- {filter...}");
         let mut cases = libtest::run(units, "unit tests")?;
-        cases.push(left_out(
-            "integration tests".to_owned(),
-            nextest.complaint(),
-        ));
+        cases.push(left_out("integration tests".to_owned(), nextest.complaint()));
         cases
     };
-    let examples = cmd!(
-        shell,
-        "cargo test --workspace --doc --no-fail-fast -- {filter...}"
-    );
+    let examples = cmd!(shell, "cargo test --workspace --doc --no-fail-fast -- {filter...}");
     cases.extend(libtest::run(examples, "doc tests")?);
     Ok(cases)
 }
@@ -51,9 +42,7 @@ pub(super) fn run_mount(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
     if let Err(error) = cmd!(run.shell, "cargo build --workspace --bins").run() {
         return Ok(vec![build_failed(&error.into())]);
     }
-    let _binaries = run
-        .shell
-        .push_env("FUSEWIRE_BIN_DIR", run.metadata.binaries());
+    let _binaries = run.shell.push_env("FUSEWIRE_BIN_DIR", run.metadata.binaries());
     let _user = (nix::unistd::geteuid().is_root() && run.findings.find("test-user")?.met())
         .then(|| run.shell.push_env("FUSEWIRE_TEST_USER", super::TEST_USER));
     run_nextest(run, suite, mounts)
@@ -71,8 +60,7 @@ pub(super) fn list_mount(run: &Run<'_>) -> Result<Vec<Name>> {
 
 /// Whether the cases of a test binary mount.
 fn mounts(binary: &ListedBinary) -> bool {
-    binary.package_name == TESTS_PACKAGE
-        || (binary.kind == "test" && binary.binary_name.starts_with("mount"))
+    binary.package_name == TESTS_PACKAGE || (binary.kind == "test" && binary.binary_name.starts_with("mount"))
 }
 
 fn mounts_nothing(binary: &ListedBinary) -> bool {
@@ -82,21 +70,12 @@ fn mounts_nothing(binary: &ListedBinary) -> bool {
 /// Builds every test, and asks each binary for its cases; those of the chosen binaries come back.
 fn list(run: &Run<'_>, chosen: fn(&ListedBinary) -> bool) -> Result<Vec<Name>> {
     let filter = run.filter;
-    let json = cmd!(
-        run.shell,
-        "cargo nextest list --workspace --message-format json -- {filter...}"
-    )
-    .read()?;
-    let listing: Listing =
-        serde_json::from_str(&json).context("reading the answer of nextest list")?;
+    let json = cmd!(run.shell, "cargo nextest list --workspace --message-format json -- {filter...}").read()?;
+    let listing: Listing = serde_json::from_str(&json).context("reading the answer of nextest list")?;
     Ok(listing.cases(chosen))
 }
 
-fn run_nextest(
-    run: &Run<'_>,
-    suite: &Suite,
-    chosen: fn(&ListedBinary) -> bool,
-) -> Result<Vec<Case>> {
+fn run_nextest(run: &Run<'_>, suite: &Suite, chosen: fn(&ListedBinary) -> bool) -> Result<Vec<Case>> {
     let listed = match list(run, chosen) {
         Ok(listed) => listed,
         Err(error) => return Ok(vec![build_failed(&error)]),
@@ -115,19 +94,13 @@ fn run_nextest(
         }
     }
     let (cases, unable) = split(listed, &lacking);
-    let mut results: Vec<_> = unable
-        .into_iter()
-        .map(|(name, reason)| left_out(name.to_string(), reason))
-        .collect();
+    let mut results: Vec<_> = unable.into_iter().map(|(name, reason)| left_out(name.to_string(), reason)).collect();
     if cases.is_empty() {
         return Ok(results);
     }
 
     let expression = filterset(&cases, &lacking);
-    let junit = workspace::root()?
-        .join("target/nextest")
-        .join(PROFILE)
-        .join("junit.xml");
+    let junit = workspace::root()?.join("target/nextest").join(PROFILE).join("junit.xml");
     if junit.exists() {
         fs::remove_file(&junit).with_context(|| format!("removing {}", junit.display()))?;
     }
@@ -141,39 +114,25 @@ fn run_nextest(
     .context("running cargo nextest")?;
     if !junit.exists() {
         let said = format!("cargo nextest ended with {status} and left no results: see above");
-        results.push(Case {
-            name: "build and run".to_owned(),
-            outcome: Outcome::Failed(said),
-            time: None,
-        });
+        results.push(Case { name: "build and run".to_owned(), outcome: Outcome::Failed(said), time: None });
         return Ok(results);
     }
     let xml = fs::read_to_string(&junit).with_context(|| format!("reading {}", junit.display()))?;
-    let report = Report::deserialize_from_str(&xml)
-        .with_context(|| format!("reading {}", junit.display()))?;
+    let report = Report::deserialize_from_str(&xml).with_context(|| format!("reading {}", junit.display()))?;
     let ran = cases_of(&report);
     let lost = cases.len().saturating_sub(ran.len());
-    let failures = ran
-        .iter()
-        .any(|case| matches!(case.outcome, Outcome::Failed(_)));
+    let failures = ran.iter().any(|case| matches!(case.outcome, Outcome::Failed(_)));
     results.extend(ran);
     if lost > 0 || status.success() == failures {
         let said = format!("cargo nextest ended with {status}; {lost} listed cases have no result");
-        results.push(Case {
-            name: "run".to_owned(),
-            outcome: Outcome::Failed(said),
-            time: None,
-        });
+        results.push(Case { name: "run".to_owned(), outcome: Outcome::Failed(said), time: None });
     }
     Ok(results)
 }
 
 /// The cases that can run, in nextest's language: all in their binaries, but for the parts that lack something.
 fn filterset(cases: &[Name], lacking: &[(&str, String)]) -> String {
-    let mut binaries: Vec<_> = cases
-        .iter()
-        .map(|name| format!("binary_id(={})", name.binary))
-        .collect();
+    let mut binaries: Vec<_> = cases.iter().map(|name| format!("binary_id(={})", name.binary)).collect();
     binaries.dedup();
     let mut expression = format!("({})", binaries.join(" | "));
     for (part, _) in lacking {
@@ -249,10 +208,7 @@ impl Listing {
         for (binary, listed) in self.rust_suites.iter().filter(|(_, listed)| chosen(listed)) {
             for (test, case) in &listed.testcases {
                 if case.filter_match.status == "matches" {
-                    names.push(Name {
-                        binary: binary.clone(),
-                        test: test.clone(),
-                    });
+                    names.push(Name { binary: binary.clone(), test: test.clone() });
                 }
             }
         }
@@ -263,17 +219,11 @@ impl Listing {
 /// What does not build fails its suite and leaves the others their turn.
 fn build_failed(error: &anyhow::Error) -> Case {
     let outcome = Outcome::Failed(format!("{error:#}: see above"));
-    Case {
-        name: "build".to_owned(),
-        outcome,
-        time: None,
-    }
+    Case { name: "build".to_owned(), outcome, time: None }
 }
 
 fn said(message: &Option<XmlString>) -> String {
-    message
-        .as_ref()
-        .map_or_else(String::new, |message| message.as_str().to_owned())
+    message.as_ref().map_or_else(String::new, |message| message.as_str().to_owned())
 }
 
 fn cases_of(report: &Report) -> Vec<Case> {
@@ -300,25 +250,17 @@ mod tests {
     use super::*;
 
     fn name(test: &str) -> Name {
-        Name {
-            binary: "fusewire-tests::basic".to_owned(),
-            test: test.to_owned(),
-        }
+        Name { binary: "fusewire-tests::basic".to_owned(), test: test.to_owned() }
     }
 
     #[test]
     fn case_that_needs_what_is_missing_is_left_out_with_the_reason() {
-        let names = ["reads::as_user::stat", "reads::stat", "reads::as_user_too"]
-            .map(name)
-            .to_vec();
+        let names = ["reads::as_user::stat", "reads::stat", "reads::as_user_too"].map(name).to_vec();
         let lacking = [("as_user", "no such user".to_owned())];
         let (able, unable) = split(names.clone(), &lacking);
         assert_eq!(able, names[1..]);
         assert_eq!(unable, [(names[0].clone(), "no such user".to_owned())]);
-        assert_eq!(
-            filterset(&able, &lacking),
-            "(binary_id(=fusewire-tests::basic)) & not test(/(^|::)as_user(::|$)/)"
-        );
+        assert_eq!(filterset(&able, &lacking), "(binary_id(=fusewire-tests::basic)) & not test(/(^|::)as_user(::|$)/)");
         assert_eq!(split(names.clone(), &[]).0, names);
     }
 
@@ -331,13 +273,7 @@ mod tests {
             "fusewire::mount_auto": {"package-name": "fusewire", "binary-name": "mount_auto", "kind": "test", "testcases": {
                 "c": {"ignored": false, "filter-match": {"status": "matches"}}}}}}"#;
         let listing: Listing = serde_json::from_str(json).unwrap();
-        let names = |chosen| {
-            listing
-                .cases(chosen)
-                .iter()
-                .map(Name::to_string)
-                .collect::<Vec<_>>()
-        };
+        let names = |chosen| listing.cases(chosen).iter().map(Name::to_string).collect::<Vec<_>>();
         assert_eq!(names(mounts_nothing), ["fusewire a"]);
         assert_eq!(names(mounts), ["fusewire::mount_auto c"]);
     }

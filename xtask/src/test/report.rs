@@ -70,10 +70,7 @@ impl fmt::Display for Totals {
 
 /// A row for each suite; below it every case that failed or was skipped, with the reason.
 pub(super) fn table(reports: &[SuiteReport]) -> String {
-    let mut text = format!(
-        "\n{:<8} {:>7} {:>7} {:>8} {:>9}\n",
-        "suite", "passed", "failed", "skipped", "time"
-    );
+    let mut text = format!("\n{:<8} {:>7} {:>7} {:>8} {:>9}\n", "suite", "passed", "failed", "skipped", "time");
     for report in reports {
         let totals = Totals::of(std::slice::from_ref(report));
         let seconds = format!("{:.1} s", report.time.as_secs_f64());
@@ -108,18 +105,13 @@ pub(super) fn write_junit(reports: &[SuiteReport], file: &Path) -> Result<()> {
         junit.add_test_suite(suite);
     }
     let out = File::create(file).with_context(|| format!("creating {}", file.display()))?;
-    junit
-        .serialize(out)
-        .with_context(|| format!("writing {}", file.display()))
+    junit.serialize(out).with_context(|| format!("writing {}", file.display()))
 }
 
 fn junit_case(case: &Case) -> TestCase {
     let (status, reason) = match &case.outcome {
         Outcome::Passed => (TestCaseStatus::success(), None),
-        Outcome::Failed(said) => (
-            TestCaseStatus::non_success(NonSuccessKind::Failure),
-            Some(said),
-        ),
+        Outcome::Failed(said) => (TestCaseStatus::non_success(NonSuccessKind::Failure), Some(said)),
         Outcome::Skipped(reason) => (TestCaseStatus::skipped(), Some(reason)),
     };
     let mut junit = TestCase::new(case.name.as_str(), status);
@@ -137,11 +129,7 @@ mod tests {
     use super::*;
 
     fn reports() -> Vec<SuiteReport> {
-        let case = |name: &str, outcome| Case {
-            name: name.to_owned(),
-            outcome,
-            time: None,
-        };
+        let case = |name: &str, outcome| Case { name: name.to_owned(), outcome, time: None };
         vec![SuiteReport {
             name: "unit",
             cases: vec![
@@ -155,18 +143,8 @@ mod tests {
 
     #[test]
     fn last_line_counts_every_case() {
-        assert_eq!(
-            Totals::of(&reports()).to_string(),
-            "1 passed, 1 failed, 1 skipped"
-        );
-        assert_eq!(
-            Totals {
-                passed: 3,
-                ..Totals::default()
-            }
-            .to_string(),
-            "3 passed, 0 failed"
-        );
+        assert_eq!(Totals::of(&reports()).to_string(), "1 passed, 1 failed, 1 skipped");
+        assert_eq!(Totals { passed: 3, ..Totals::default() }.to_string(), "3 passed, 0 failed");
     }
 
     #[test]
@@ -189,9 +167,6 @@ mod tests {
     #[test]
     fn junit_into_a_missing_directory_is_an_error_that_names_it() {
         let error = write_junit(&reports(), Path::new("/nonexistent/junit.xml")).unwrap_err();
-        assert!(
-            error.to_string().contains("/nonexistent/junit.xml"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("/nonexistent/junit.xml"), "{error}");
     }
 }

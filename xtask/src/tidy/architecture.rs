@@ -14,20 +14,13 @@ const WORLD: &[&str] = &["env", "fs", "io", "net", "os", "process", "thread", "t
 pub(super) fn mount_and_session(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (from, to) in [("mount", "session"), ("session", "mount")] {
-        for source in tree
-            .sources
-            .iter()
-            .filter(|source| is_module(&source.path, LIBRARY, from))
-        {
+        for source in tree.sources.iter().filter(|source| is_module(&source.path, LIBRARY, from)) {
             for index in source.find(to) {
                 // A path's piece, not a variable: `::session`, or `session::` in a group of imports.
-                let after = index
-                    .checked_sub(1)
-                    .is_some_and(|before| source.text_at(before) == ":");
+                let after = index.checked_sub(1).is_some_and(|before| source.text_at(before) == ":");
                 let before = source.text_at(index + 1) == ":" && source.text_at(index + 2) == ":";
                 if let Some(token) = source.token(index).filter(|_| after || before) {
-                    let message =
-                        format!("`{from}` must not know `{to}`: they meet in an `OwnedFd`");
+                    let message = format!("`{from}` must not know `{to}`: they meet in an `OwnedFd`");
                     faults.push(Fault::new(&source.path, token.line, message));
                 }
             }
@@ -38,15 +31,8 @@ pub(super) fn mount_and_session(tree: &Tree) -> Vec<Fault> {
 
 /// The protocol does no I/O and reads no clock; what is there for `std`'s types alone is behind the feature.
 pub(super) fn proto_without_io(tree: &Tree) -> Vec<Fault> {
-    let sources: Vec<_> = tree
-        .sources
-        .iter()
-        .filter(|source| source.path.starts_with(PROTOCOL))
-        .collect();
-    let conditional: Vec<_> = sources
-        .iter()
-        .flat_map(|source| conditional_modules(source))
-        .collect();
+    let sources: Vec<_> = tree.sources.iter().filter(|source| source.path.starts_with(PROTOCOL)).collect();
+    let conditional: Vec<_> = sources.iter().flat_map(|source| conditional_modules(source)).collect();
     let mut faults = Vec::new();
     for source in sources {
         let whole = |module: &String| is_module(&source.path, PROTOCOL, module);
@@ -57,12 +43,8 @@ pub(super) fn proto_without_io(tree: &Tree) -> Vec<Fault> {
             let Some(token) = source.token(index).filter(|token| !token.conditional) else {
                 continue;
             };
-            if let Some(module) = imported(source, index + 3)
-                .into_iter()
-                .find(|module| WORLD.contains(module))
-            {
-                let message =
-                    format!("`std::{module}` in the protocol: it does no I/O and reads no clock");
+            if let Some(module) = imported(source, index + 3).into_iter().find(|module| WORLD.contains(module)) {
+                let message = format!("`std::{module}` in the protocol: it does no I/O and reads no clock");
                 faults.push(Fault::new(&source.path, token.line, message));
             }
         }
@@ -72,21 +54,16 @@ pub(super) fn proto_without_io(tree: &Tree) -> Vec<Fault> {
 
 /// Whether `path` is the file of a module right below `sources`, or of one inside it.
 fn is_module(path: &str, sources: &str, module: &str) -> bool {
-    let rest = path
-        .strip_prefix(sources)
-        .and_then(|rest| rest.strip_prefix(module));
+    let rest = path.strip_prefix(sources).and_then(|rest| rest.strip_prefix(module));
     rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
 /// Modules that a file declares below a condition: `#[cfg(...)] mod name;`.
 fn conditional_modules(source: &Source) -> Vec<String> {
     let declared = source.find("mod").into_iter().filter(|index| {
-        source.token(*index).is_some_and(|token| token.conditional)
-            && source.text_at(index + 2) == ";"
+        source.token(*index).is_some_and(|token| token.conditional) && source.text_at(index + 2) == ";"
     });
-    declared
-        .map(|index| source.text_at(index + 1).to_owned())
-        .collect()
+    declared.map(|index| source.text_at(index + 1).to_owned()).collect()
 }
 
 /// The first pieces of the path, or of each path of the group, that begins at `index`.
@@ -126,32 +103,18 @@ mod tests {
         let found = places(
             mount_and_session,
             &[
-                (
-                    mount,
-                    "//! A.\nuse crate::session::Session;\nuse crate::{errno, session::X};\n",
-                ),
+                (mount, "//! A.\nuse crate::session::Session;\nuse crate::{errno, session::X};\n"),
                 (session, "//! A.\nuse super::mount;\n"),
             ],
         );
-        assert_eq!(
-            found,
-            [
-                format!("{mount}:2"),
-                format!("{mount}:3"),
-                format!("{session}:2")
-            ]
-        );
+        assert_eq!(found, [format!("{mount}:2"), format!("{mount}:3"), format!("{session}:2")]);
     }
 
     #[test]
     fn mount_and_session_leaves_words_and_variables_alone() {
         let mount = "crates/fusewire/src/mount/direct.rs";
-        let text =
-            "//! Not crate::session.\nfn f(session: u8) { let mount = session; g(session) }\n";
-        let lib = (
-            "crates/fusewire/src/lib.rs",
-            "//! A.\nuse crate::session::A;\nuse crate::mount::B;\n",
-        );
+        let text = "//! Not crate::session.\nfn f(session: u8) { let mount = session; g(session) }\n";
+        let lib = ("crates/fusewire/src/lib.rs", "//! A.\nuse crate::session::A;\nuse crate::mount::B;\n");
         assert!(places(mount_and_session, &[(mount, text), lib]).is_empty());
     }
 
@@ -159,10 +122,7 @@ mod tests {
     fn proto_without_io_fires_on_each_world_module() {
         let file = "crates/fusewire-proto/src/op.rs";
         let text = "//! A.\nuse std::fs::File;\nuse std::{ffi::OsStr, time};\nfn f() { std::thread::yield_now(); }\n";
-        assert_eq!(
-            places(proto_without_io, &[(file, text)]),
-            [2, 3, 4].map(|line| format!("{file}:{line}"))
-        );
+        assert_eq!(places(proto_without_io, &[(file, text)]), [2, 3, 4].map(|line| format!("{file}:{line}")));
     }
 
     #[test]
@@ -170,19 +130,10 @@ mod tests {
         let file = "crates/fusewire-proto/src/op.rs";
         let text = "//! A, not std::io.\nuse core::time::Duration;\nuse std::ffi::OsStr;\n\
                     #[cfg(feature = \"std\")]\nimpl From<std::io::Error> for E {}\n#[cfg(test)]\nmod tests { use std::fs; }\n";
-        let lib = (
-            "crates/fusewire-proto/src/lib.rs",
-            "//! A.\n#[cfg(feature = \"std\")]\nmod host;\n",
-        );
-        let host = (
-            "crates/fusewire-proto/src/host.rs",
-            "//! A.\nuse std::io;\n",
-        );
+        let lib = ("crates/fusewire-proto/src/lib.rs", "//! A.\n#[cfg(feature = \"std\")]\nmod host;\n");
+        let host = ("crates/fusewire-proto/src/host.rs", "//! A.\nuse std::io;\n");
         assert!(places(proto_without_io, &[(file, text), lib, host]).is_empty());
         let open = ("crates/fusewire-proto/src/lib.rs", "//! A.\nmod host;\n");
-        assert_eq!(
-            places(proto_without_io, &[open, host]),
-            ["crates/fusewire-proto/src/host.rs:2"]
-        );
+        assert_eq!(places(proto_without_io, &[open, host]), ["crates/fusewire-proto/src/host.rs:2"]);
     }
 }

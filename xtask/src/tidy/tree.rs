@@ -45,12 +45,7 @@ impl Tree {
         let mut files = Vec::new();
         walk(root, &mut files)?;
         files.sort();
-        let relative = |file: &Path| {
-            file.strip_prefix(root)
-                .unwrap_or(file)
-                .to_string_lossy()
-                .into_owned()
-        };
+        let relative = |file: &Path| file.strip_prefix(root).unwrap_or(file).to_string_lossy().into_owned();
 
         let workspace = Manifest::read(root, "Cargo.toml")?;
         let mut members = Vec::new();
@@ -62,22 +57,11 @@ impl Tree {
                 sources.push(Source::parse(path, read(file)?));
             } else if workspace.has_member(&path) {
                 members.push(Manifest::read(root, &path)?);
-            } else if path.ends_with(".md")
-                && (!path.contains('/') || path.starts_with("book/src/"))
-            {
-                pages.push(Page {
-                    path,
-                    text: read(file)?,
-                });
+            } else if path.ends_with(".md") && (!path.contains('/') || path.starts_with("book/src/")) {
+                pages.push(Page { path, text: read(file)? });
             }
         }
-        Ok(Self {
-            root: root.to_path_buf(),
-            sources,
-            workspace,
-            members,
-            pages,
-        })
+        Ok(Self { root: root.to_path_buf(), sources, workspace, members, pages })
     }
 }
 
@@ -85,32 +69,23 @@ impl Manifest {
     fn read(root: &Path, path: &str) -> Result<Self> {
         let text = read(&root.join(path))?;
         let table = text.parse().with_context(|| format!("reading {path}"))?;
-        Ok(Self {
-            path: path.to_owned(),
-            text,
-            table,
-        })
+        Ok(Self { path: path.to_owned(), text, table })
     }
 
     /// The value below nested tables.
     pub(super) fn value(&self, keys: &[&str]) -> Option<&Value> {
         let (first, rest) = keys.split_first()?;
-        rest.iter()
-            .try_fold(self.table.get(*first)?, |value, key| value.get(*key))
+        rest.iter().try_fold(self.table.get(*first)?, |value, key| value.get(*key))
     }
 
     /// The package's name; empty for a workspace without one.
     pub(super) fn package(&self) -> &str {
-        self.value(&["package", "name"])
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.value(&["package", "name"]).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// The directory that the manifest lies in, relative to the root.
     pub(super) fn directory(&self) -> &str {
-        self.path
-            .rsplit_once('/')
-            .map_or("", |(directory, _)| directory)
+        self.path.rsplit_once('/').map_or("", |(directory, _)| directory)
     }
 
     /// The line, counted from 1, that sets `key` in a table whose header satisfies `inside`; else 1.
@@ -135,19 +110,11 @@ impl Manifest {
         let Some(directory) = path.strip_suffix("/Cargo.toml") else {
             return false;
         };
-        let members = self
-            .value(&["workspace", "members"])
-            .and_then(Value::as_array);
-        members
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .any(|member| match member.strip_suffix("/*") {
-                Some(above) => directory
-                    .rsplit_once('/')
-                    .is_some_and(|(parent, _)| parent == above),
-                None => directory == member,
-            })
+        let members = self.value(&["workspace", "members"]).and_then(Value::as_array);
+        members.into_iter().flatten().filter_map(Value::as_str).any(|member| match member.strip_suffix("/*") {
+            Some(above) => directory.rsplit_once('/').is_some_and(|(parent, _)| parent == above),
+            None => directory == member,
+        })
     }
 }
 
@@ -185,32 +152,17 @@ pub(super) mod fixture {
         ),
         ("LICENSE-MIT", "text"),
         ("LICENSE-APACHE", "text"),
-        (
-            "README.md",
-            "See [the book](book/src/SUMMARY.md#top) and <https://example.org>.\n",
-        ),
+        ("README.md", "See [the book](book/src/SUMMARY.md#top) and <https://example.org>.\n"),
         ("book/src/SUMMARY.md", "- [Start](start.md)\n"),
-        (
-            "book/src/start.md",
-            "[up](../../README.md) and [here](#here)\n\n```text\n[no link](nowhere.md)\n```\n",
-        ),
+        ("book/src/start.md", "[up](../../README.md) and [here](#here)\n\n```text\n[no link](nowhere.md)\n```\n"),
         (
             "crates/fusewire/Cargo.toml",
             "[package]\nname = \"fusewire\"\nlicense.workspace = true\n[dependencies]\nlibc.workspace = true\n\
              [lints]\nworkspace = true\n",
         ),
-        (
-            "crates/fusewire/src/lib.rs",
-            "//! The library.\n#![deny(unsafe_code)]\npub mod mount;\n",
-        ),
-        (
-            "crates/fusewire/src/mount/watcher.rs",
-            "//! Watches.\nfn f() {\n    // SAFETY: so.\n    unsafe { g() }\n}\n",
-        ),
-        (
-            "crates/fusewire/src/mount/ioctl.rs",
-            "//! Calls.\nunsafe extern \"C\" {}\n",
-        ),
+        ("crates/fusewire/src/lib.rs", "//! The library.\n#![deny(unsafe_code)]\npub mod mount;\n"),
+        ("crates/fusewire/src/mount/watcher.rs", "//! Watches.\nfn f() {\n    // SAFETY: so.\n    unsafe { g() }\n}\n"),
+        ("crates/fusewire/src/mount/ioctl.rs", "//! Calls.\nunsafe extern \"C\" {}\n"),
         (
             "crates/hellofs/Cargo.toml",
             "[package]\nname = \"hellofs\"\nlicense.workspace = true\n[dependencies]\nfusewire = { workspace = true }\n\
@@ -249,10 +201,7 @@ pub(super) mod fixture {
         rule: fn(&Tree) -> Vec<super::super::Fault>,
         changes: &[(&str, &str)],
     ) -> Vec<String> {
-        rule(&tree(changes))
-            .iter()
-            .map(|fault| format!("{}:{}", fault.path, fault.line))
-            .collect()
+        rule(&tree(changes)).iter().map(|fault| format!("{}:{}", fault.path, fault.line)).collect()
     }
 }
 
@@ -264,20 +213,13 @@ mod tests {
     #[test]
     fn members_are_what_the_workspace_lists() {
         let tree = tree(&[
-            (
-                "crates/fusewire/fuzz/Cargo.toml",
-                "[package]\nname = \"fuzz\"\n",
-            ),
+            ("crates/fusewire/fuzz/Cargo.toml", "[package]\nname = \"fuzz\"\n"),
             ("xtask/Cargo.toml", "[package]\nname = \"xtask\"\n"),
             ("crates/hellofs/target/a.rs", "broken"),
         ]);
         let names: Vec<_> = tree.members.iter().map(Manifest::package).collect();
         assert_eq!(names, ["fusewire", "hellofs", "xtask"]);
-        assert!(
-            tree.sources
-                .iter()
-                .all(|source| !source.path.contains("target"))
-        );
+        assert!(tree.sources.iter().all(|source| !source.path.contains("target")));
     }
 
     #[test]
@@ -291,15 +233,8 @@ mod tests {
     #[test]
     fn line_of_a_key_is_found_in_its_table() {
         let tree = tree(&[]);
-        let hellofs = tree
-            .members
-            .iter()
-            .find(|member| member.package() == "hellofs")
-            .unwrap();
-        assert_eq!(
-            hellofs.line_of("fusewire", |header| header == "dependencies"),
-            5
-        );
+        let hellofs = tree.members.iter().find(|member| member.package() == "hellofs").unwrap();
+        assert_eq!(hellofs.line_of("fusewire", |header| header == "dependencies"), 5);
         assert_eq!(hellofs.line_of("fusewire", |header| header == "package"), 1);
     }
 }

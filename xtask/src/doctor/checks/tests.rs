@@ -34,10 +34,7 @@ fn status(verdict: &Verdict) -> Status {
 
 #[test]
 fn kernel_fuse_is_ok_only_when_registered() {
-    let there = Tree::new().with(
-        "/proc/filesystems",
-        "\tfuseblk\nnodev\tfuse\nnodev\tfusectl\n",
-    );
+    let there = Tree::new().with("/proc/filesystems", "\tfuseblk\nnodev\tfuse\nnodev\tfusectl\n");
     assert_eq!(status(&kernel_fuse(&there.machine())), Status::Ok);
     let other = Tree::new().with("/proc/filesystems", "\tfuseblk\nnodev\tfusectl\n");
     assert_eq!(status(&kernel_fuse(&other.machine())), Status::Missing);
@@ -47,10 +44,7 @@ fn kernel_fuse_is_ok_only_when_registered() {
 fn module_file_that_is_not_loaded_is_a_warning_with_modprobe() {
     let tree = Tree::new()
         .with("/proc/sys/kernel/osrelease", "6.1.0-38-amd64\n")
-        .with(
-            "/lib/modules/6.1.0-38-amd64/modules.dep",
-            "kernel/fs/fuse/fuse.ko.xz:\n",
-        );
+        .with("/lib/modules/6.1.0-38-amd64/modules.dep", "kernel/fs/fuse/fuse.ko.xz:\n");
     let verdict = kernel_fuse(&tree.machine());
     assert_eq!(status(&verdict), Status::Warn);
     assert_eq!(verdict.mend.as_deref(), Some("as root: modprobe fuse"));
@@ -61,14 +55,8 @@ fn module_is_told_apart_from_its_neighbours() {
     let tree = Tree::new()
         .with("/proc/sys/kernel/osrelease", "6.1.0\n")
         .with("/proc/modules", "virtiofs 40960 0 - Live 0x0\n")
-        .with(
-            "/lib/modules/6.1.0/modules.builtin",
-            "kernel/fs/fuse/fuse.ko\n",
-        )
-        .with(
-            "/lib/modules/6.1.0/modules.dep",
-            "kernel/fs/fuse/cuse.ko.zst: kernel/fs/fuse/fuse.ko\n",
-        );
+        .with("/lib/modules/6.1.0/modules.builtin", "kernel/fs/fuse/fuse.ko\n")
+        .with("/lib/modules/6.1.0/modules.dep", "kernel/fs/fuse/cuse.ko.zst: kernel/fs/fuse/fuse.ko\n");
     let machine = tree.machine();
     assert_eq!(machine.module("virtiofs"), Module::Loaded);
     assert_eq!(machine.module("fuse"), Module::BuiltIn);
@@ -82,11 +70,7 @@ fn dev_fuse_must_be_a_device() {
     let file = Tree::new().with("/dev/fuse", "");
     let verdict = dev_fuse(&file.machine());
     assert_eq!(status(&verdict), Status::Missing);
-    assert!(
-        verdict.detail.contains("not a character device"),
-        "{}",
-        verdict.detail
-    );
+    assert!(verdict.detail.contains("not a character device"), "{}", verdict.detail);
 }
 
 #[test]
@@ -94,17 +78,9 @@ fn protocol_is_unknown_without_a_probe_and_refused_when_old() {
     let tree = Tree::new();
     let mut machine = tree.machine();
     assert_eq!(status(&protocol(&machine)), Status::Warn);
-    machine.offer = Ok(Offer {
-        major: 7,
-        minor: 30,
-        flags: 0,
-    });
+    machine.offer = Ok(Offer { major: 7, minor: 30, flags: 0 });
     assert_eq!(status(&protocol(&machine)), Status::Missing);
-    machine.offer = Ok(Offer {
-        major: 7,
-        minor: 31,
-        flags: 0,
-    });
+    machine.offer = Ok(Offer { major: 7, minor: 31, flags: 0 });
     assert_eq!(status(&protocol(&machine)), Status::Ok);
 }
 
@@ -135,11 +111,7 @@ fn nothing_at_all_cannot_mount_and_says_why() {
     let findings = examine_on(&tree.machine());
     let finding = findings.find(MOUNT).unwrap();
     assert_eq!(finding.status, Status::Missing);
-    assert!(
-        finding.complaint().contains("this kernel has no fuse"),
-        "{}",
-        finding.complaint()
-    );
+    assert!(finding.complaint().contains("this kernel has no fuse"), "{}", finding.complaint());
 }
 
 #[test]
@@ -149,13 +121,9 @@ fn io_uring_needs_the_switch_and_the_sysctl() {
     let switch = "/sys/module/fuse/parameters/enable_uring";
     let off = Tree::new().with(switch, "N\n");
     assert_eq!(status(&io_uring(&off.machine())), Status::Warn);
-    let on = Tree::new()
-        .with(switch, "Y\n")
-        .with("/proc/sys/kernel/io_uring_disabled", "0\n");
+    let on = Tree::new().with(switch, "Y\n").with("/proc/sys/kernel/io_uring_disabled", "0\n");
     assert_eq!(status(&io_uring(&on.machine())), Status::Ok);
-    let forbidden = Tree::new()
-        .with(switch, "Y\n")
-        .with("/proc/sys/kernel/io_uring_disabled", "2\n");
+    let forbidden = Tree::new().with(switch, "Y\n").with("/proc/sys/kernel/io_uring_disabled", "2\n");
     assert_eq!(status(&io_uring(&forbidden.machine())), Status::Missing);
 }
 
@@ -165,41 +133,24 @@ fn passthrough_needs_power_outside_of_any_namespace() {
         .with("/proc/self/status", "CapEff:\t000001ffffffffff\n")
         .with("/proc/self/uid_map", "         0       1000          1\n");
     let mut machine = in_namespace.machine();
-    machine.offer = Ok(Offer {
-        major: 7,
-        minor: 45,
-        flags: 1 << 37,
-    });
+    machine.offer = Ok(Offer { major: 7, minor: 45, flags: 1 << 37 });
     assert_eq!(status(&passthrough(&machine)), Status::Warn);
 
     let host = Tree::new()
         .with("/proc/self/status", "CapEff:\t000001ffffffffff\n")
         .with("/proc/self/uid_map", "         0          0 4294967295\n");
     let mut machine = host.machine();
-    machine.offer = Ok(Offer {
-        major: 7,
-        minor: 45,
-        flags: 1 << 37,
-    });
+    machine.offer = Ok(Offer { major: 7, minor: 45, flags: 1 << 37 });
     assert_eq!(status(&passthrough(&machine)), Status::Ok);
-    machine.offer = Ok(Offer {
-        major: 7,
-        minor: 38,
-        flags: 0,
-    });
+    machine.offer = Ok(Offer { major: 7, minor: 38, flags: 0 });
     assert_eq!(status(&passthrough(&machine)), Status::Missing);
 }
 
 #[test]
 fn fusectl_is_found_in_the_mounts() {
-    let tree = Tree::new().with(
-        "/proc/self/mounts",
-        "proc /proc proc rw 0 0\nnone /sys/fs/fuse/connections fusectl rw 0 0\n",
-    );
-    assert_eq!(
-        fusectl(&tree.machine()).detail,
-        "mounted at /sys/fs/fuse/connections"
-    );
+    let tree =
+        Tree::new().with("/proc/self/mounts", "proc /proc proc rw 0 0\nnone /sys/fs/fuse/connections fusectl rw 0 0\n");
+    assert_eq!(fusectl(&tree.machine()).detail, "mounted at /sys/fs/fuse/connections");
     assert_eq!(status(&fusectl(&Tree::new().machine())), Status::Warn);
 }
 
@@ -210,10 +161,7 @@ fn root_needs_the_test_user_and_an_ordinary_user_does_not() {
     assert_eq!(status(&test_user(&machine)), Status::Ok);
     machine.uid = 0;
     assert_eq!(status(&test_user(&machine)), Status::Warn);
-    let tree = tree.with(
-        "/etc/passwd",
-        "fusewire-test:x:999:999::/home/fusewire-test:/bin/sh\n",
-    );
+    let tree = tree.with("/etc/passwd", "fusewire-test:x:999:999::/home/fusewire-test:/bin/sh\n");
     let mut machine = tree.machine();
     machine.uid = 0;
     assert_eq!(status(&test_user(&machine)), Status::Ok);
