@@ -69,21 +69,28 @@ pub(super) fn no_todo(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-/// `#[expect]` and not `#[allow]`: an expectation that is no longer met is told.
+/// `#[expect]` and not `#[allow]`: an expectation that is no longer met is told. A macro whose expansions differ may
+/// allow right below an `#[expect(clippy::allow_attributes, reason = "...")]`, which says why.
 pub(super) fn no_allow(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for source in &tree.sources {
         for index in source.find("allow (") {
-            if let Some(token) = source.token(index).filter(|token| token.in_attribute) {
-                faults.push(Fault::new(
-                    &source.path,
-                    token.line,
-                    "use `#[expect(lint, reason = \"...\")]`, not `allow`",
-                ));
+            let Some(token) = source.token(index).filter(|token| token.in_attribute) else { continue };
+            if !is_explained(source, index) {
+                let message = "use `#[expect(lint, reason = \"...\")]`, not `allow`";
+                faults.push(Fault::new(&source.path, token.line, message));
             }
         }
     }
     faults
+}
+
+/// Whether the attribute before the one that begins with the token at `index` expects `clippy::allow_attributes`.
+fn is_explained(source: &Source, index: usize) -> bool {
+    let before = source.tokens.get(..index.saturating_sub(2)).unwrap_or_default();
+    let attribute = before.iter().rev().take_while(|token| token.in_attribute && token.text != "[");
+    let mut words = attribute.map(|token| token.text.as_str());
+    words.next() == Some("]") && words.any(|word| word == "allow_attributes")
 }
 
 /// No test is ignored, and no example in the docs.
@@ -190,7 +197,8 @@ mod tests {
     fn no_allow_fires_on_attributes_of_every_form() {
         let text = "//! A.\n#![allow(dead_code)]\n#[allow(x)]\nfn f() {}\n#[cfg_attr(test, allow(y))]\nfn g() {}\n";
         assert_eq!(places(no_allow, &[(FILE, text)]), [at(2), at(3), at(5)]);
-        let clean = "//! A.\n#[expect(x, reason = \"r\")]\nfn allow() { allow(); }\n// #[allow(x)]\n";
+        let clean = "//! A.\n#[expect(x, reason = \"r\")]\nfn allow() { allow(); }\n// #[allow(x)]\n\
+                     #[expect(clippy::allow_attributes, reason = \"r\")]\n#[allow(x, reason = \"r\")]\nfn f() {}\n";
         assert!(places(no_allow, &[(FILE, clean)]).is_empty());
     }
 
