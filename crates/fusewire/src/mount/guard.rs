@@ -185,14 +185,26 @@ impl Mounted {
             };
         }
         let mounts = mountinfo::read().unwrap_or_default();
-        let below = mounts
+        let mut here = mounts
             .iter()
-            .any(|entry| entry.mountpoint == mountpoint && entry.device == self.identity.device);
-        match mountinfo::at(&mounts, mountpoint) {
+            .rev()
+            .filter(|entry| entry.mountpoint == mountpoint);
+        let Some(top) = here.next() else {
+            return Found::Gone;
+        };
+        // Device numbers are used again, but not while our connection lives.
+        let ours = |entry: &mountinfo::Entry| {
+            entry.device == self.identity.device
+                && entry.is_fuse()
+                && !device::is_over(self.device.as_fd())
+        };
+        if here.any(ours) {
+            Found::Covered(top.source.clone())
+        } else if on_top.is_none() && ours(top) {
             // The path could not be looked at, as when a directory above is closed to us.
-            Some(entry) if on_top.is_none() && entry.device == self.identity.device => Found::Ours,
-            Some(entry) if below => Found::Covered(entry.source.clone()),
-            _ => Found::Gone,
+            Found::Ours
+        } else {
+            Found::Gone
         }
     }
 

@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -76,7 +77,7 @@ pub(super) fn mount(
     };
 
     let (ours, theirs) = UnixStream::pair().map_err(start_fault)?;
-    let mut command = Command::new(helper);
+    let mut command = command(helper);
     command
         .arg("-o")
         .arg(words)
@@ -116,7 +117,7 @@ pub(super) fn mount(
 
 /// Has the helper unmount.
 pub(super) fn unmount(helper: &Path, mountpoint: &Path, lazy: bool) -> Result<(), Failure> {
-    let mut command = Command::new(helper);
+    let mut command = command(helper);
     command.arg("-u");
     if lazy {
         command.arg("-z");
@@ -129,6 +130,15 @@ pub(super) fn unmount(helper: &Path, mountpoint: &Path, lazy: bool) -> Result<()
             said: String::new(),
         }),
     }
+}
+
+/// The helper under its short name, with which it begins its words.
+fn command(helper: &Path) -> Command {
+    let mut command = Command::new(helper);
+    if let Some(name) = helper.file_name() {
+        command.arg0(name);
+    }
+    command
 }
 
 /// The `-o` argument. The helper undoes `\,` and `\\` in `fsname` and `subtype`, and in nothing else.

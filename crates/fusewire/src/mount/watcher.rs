@@ -10,7 +10,7 @@
 )]
 
 use std::ffi::{CStr, CString};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -64,6 +64,11 @@ impl Watcher {
             most_files: u32::try_from(most_files).unwrap_or(u32::MAX).min(1 << 20),
         };
         errand.fork_away()?;
+        drop(socket);
+        drop(theirs);
+        // Until it has closed its copies of our descriptors, it may keep a mount busy or a connection alive.
+        let mut byte = [0_u8; 1];
+        (&ours).read_exact(&mut byte)?;
         Ok(Self {
             socket: ours.into(),
         })
@@ -136,6 +141,7 @@ impl Errand<'_> {
         let _ = dup2_stdout(self.null);
         let _ = dup2_stderr(self.null);
         self.close_all_but_socket();
+        let _ = send(self.socket, b"r", SendFlags::NOSIGNAL);
 
         let mut byte = [0_u8; 1];
         loop {
