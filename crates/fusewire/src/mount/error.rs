@@ -59,7 +59,9 @@ pub enum MountFault {
         cause: io::Error,
     },
     /// The mountpoint cannot be reached.
-    #[error("opening the mountpoint: {cause}; check the permissions of the directories above it")]
+    #[error(
+        "opening the mountpoint: {cause}; check the path and the permissions of its directories"
+    )]
     Mountpoint {
         /// What opening it said.
         cause: io::Error,

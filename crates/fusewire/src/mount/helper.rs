@@ -91,25 +91,23 @@ pub(super) fn mount(
     let received = receive(&ours);
     let ended = run.wait();
 
-    let failure = match (received, ended) {
+    let outcome = match (received, ended.outcome) {
         (Ok(Some(device)), Ok(())) => return Ok(device),
-        (Ok(Some(device)), Err(failure)) => {
+        (Ok(Some(device)), Err(outcome)) => {
             tracing::warn!(
-                outcome = failure.outcome,
-                said = failure.said,
+                outcome,
+                said = ended.said,
                 "the mount helper failed after mounting"
             );
             return Ok(device);
         }
-        (Ok(None), Ok(())) => Failure {
-            outcome: "ended without handing over the device".to_owned(),
-            said: String::new(),
-        },
-        (Err(cause), Ok(())) => Failure {
-            outcome: format!("receiving the device: {cause}"),
-            said: String::new(),
-        },
-        (_, Err(failure)) => failure,
+        (_, Err(outcome)) => outcome,
+        (Ok(None), Ok(())) => "ended without handing over the device".to_owned(),
+        (Err(cause), Ok(())) => format!("receiving the device: {cause}"),
+    };
+    let failure = Failure {
+        outcome,
+        said: ended.said,
     };
     take_back(helper, mountpoint.path(), before);
     Err(explain(helper, options, failure))
@@ -123,13 +121,13 @@ pub(super) fn unmount(helper: &Path, mountpoint: &Path, lazy: bool) -> Result<()
         command.arg("-z");
     }
     command.arg("--").arg(mountpoint).stdin(Stdio::null());
-    match Run::start(command) {
-        Ok(run) => run.wait(),
-        Err(cause) => Err(Failure {
-            outcome: format!("starting it: {cause}"),
-            said: String::new(),
-        }),
-    }
+    let failure = |outcome, said| Failure { outcome, said };
+    let run = Run::start(command)
+        .map_err(|cause| failure(format!("starting it: {cause}"), String::new()))?;
+    let ended = run.wait();
+    ended
+        .outcome
+        .map_err(|outcome| failure(outcome, ended.said))
 }
 
 /// The helper under its short name, with which it begins its words.
@@ -309,6 +307,12 @@ struct Run {
     words: File,
 }
 
+/// How a helper ended, in words if it was not well, and its words.
+struct Ended {
+    outcome: Result<(), String>,
+    said: String,
+}
+
 impl Run {
     fn start(mut command: Command) -> io::Result<Self> {
         let words = File::from(memfd_create(c"fusermount", MFdFlags::MFD_CLOEXEC)?);
@@ -319,21 +323,23 @@ impl Run {
         Ok(Self { child, words })
     }
 
-    fn wait(mut self) -> Result<(), Failure> {
+    fn wait(mut self) -> Ended {
         let outcome = match self.child.wait() {
-            Ok(status) if status.success() => return Ok(()),
-            Ok(status) => status.to_string(),
-            // Somebody else in this process reaps children; how it ended cannot be known.
-            Err(cause) if cause.raw_os_error() == Some(Errno::ECHILD as i32) => return Ok(()),
-            Err(cause) => format!("waiting for it: {cause}"),
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(status.to_string()),
+            // Something else in this process reaps children, so how it ended cannot be known.
+            Err(cause) if cause.raw_os_error().map(Errno::from_raw) == Some(Errno::ECHILD) => {
+                Ok(())
+            }
+            Err(cause) => Err(format!("waiting for it: {cause}")),
         };
         let mut buffer = [0_u8; WORDS];
         let length = self.words.read_at(&mut buffer, 0).unwrap_or(0);
         let said = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
-        Err(Failure {
+        Ended {
             outcome,
             said: said.trim().to_owned(),
-        })
+        }
     }
 }
 

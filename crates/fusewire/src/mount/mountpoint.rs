@@ -80,7 +80,6 @@ impl Mountpoint {
     pub(super) fn resolve(path: &Path, root: RootKind) -> Result<Self, MountFault> {
         let fd = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| unreachable_mountpoint(path, errno))?;
-        check_type(fd.as_fd(), root)?;
         let path = canonical(fd.as_fd(), path)?;
 
         // Without /proc there is no way to tell, and the mount itself is unharmed.
@@ -92,6 +91,7 @@ impl Mountpoint {
                 mountpoint: path,
             });
         }
+        check_type(fd.as_fd(), root)?;
         Ok(Self { fd, path })
     }
 

@@ -128,7 +128,7 @@ impl Errand<'_> {
         match unsafe { fork() } {
             Ok(ForkResult::Child) => self.watch(),
             Ok(ForkResult::Parent { .. }) => exit(0),
-            Err(errno) => exit(errno as i32),
+            Err(errno) => exit(status(errno)),
         }
     }
 
@@ -160,7 +160,7 @@ impl Errand<'_> {
         match (umount2(self.mountpoint, flags), self.helper) {
             (Ok(()), _) => exit(0),
             (Err(Errno::EPERM), Some(helper)) => self.run_helper(helper),
-            (Err(errno), _) => exit(errno as i32),
+            (Err(errno), _) => exit(status(errno)),
         }
     }
 
@@ -206,6 +206,11 @@ fn close_range(first: u32, last: u32, most_files: u32) {
             unsafe { libc::close(number) };
         }
     }
+}
+
+/// An errno as the exit status, so that the parent learns it.
+fn status(errno: Errno) -> i32 {
+    io::Error::from(errno).raw_os_error().unwrap_or(1)
 }
 
 fn exit(status: i32) -> ! {

@@ -12,9 +12,11 @@ use crate::stage::{
 
 pub(crate) const SCENARIOS: &[(&str, fn())] = &[
     ("serve_watched", || {
-        serve_until_told(MountOptions::new().auto_unmount())
+        serve_until_told(MountOptions::new().auto_unmount());
     }),
-    ("serve_unwatched", || serve_until_told(MountOptions::new())),
+    ("serve_unwatched", || {
+        serve_until_told(MountOptions::new());
+    }),
     ("serve_watched_mount2", || {
         serve_until_told(
             MountOptions::new()
