@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{Mode, stat};
+use nix::sys::stat::Mode;
 
 use super::error::{UnmountError, one_line};
 use super::mountpoint::Identity;
@@ -178,7 +178,9 @@ impl Mounted {
     fn look(&self, mountpoint: &Path) -> Found {
         let on_top = Identity::at(mountpoint).ok();
         if on_top == Some(self.identity) {
-            return if self.identity.is_unique() || self.same_daemon(mountpoint) {
+            // Kernels before 6.8 use a mount id again. When our connection is over, a mount of the same id is ours only if
+            // it is dead too.
+            return if !device::is_over(self.device.as_fd()) || self.identity.is_dead(mountpoint) {
                 Found::Ours
             } else {
                 Found::Gone
@@ -206,13 +208,6 @@ impl Mounted {
         } else {
             Found::Gone
         }
-    }
-
-    /// Kernels before 6.8 use a mount id again. If our connection is over, a mount of the same id is ours only if it is
-    /// dead too: a request to it fails at once.
-    fn same_daemon(&self, mountpoint: &Path) -> bool {
-        !device::is_over(self.device.as_fd())
-            || matches!(stat(mountpoint), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
     }
 
     fn unmount(&self, mountpoint: &Path, how: Unmount) -> Result<(), UnmountError> {

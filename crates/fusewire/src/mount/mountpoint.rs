@@ -1,6 +1,6 @@
 //! The place where a filesystem is to be mounted, and whether a mount seen there later is the one that we made.
 //!
-//! Nothing here sends a request to a FUSE daemon, so that a daemon that hangs or is dead holds up nobody.
+//! Nothing here sends a request to a FUSE daemon that may hang, with the one exception that `Identity::is_dead` explains.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,7 +11,7 @@ use std::{fs, io};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statfs, statx};
 
 use super::error::MountFault;
 use super::mountinfo;
@@ -47,9 +47,15 @@ impl Identity {
         statx(fd, c"", flags, Self::mask()).map(|found| Self::new(&found))
     }
 
-    /// Whether no other mount can ever have the same identity.
-    pub(super) fn is_unique(&self) -> bool {
+    /// Whether what is mounted at `path` with this identity is the FUSE mount of a daemon that is gone. Where the identity is
+    /// unique the question is idle, and the answer yes; else a request tells, which a live daemon has to answer.
+    pub(super) fn is_dead(&self, path: impl rustix::path::Arg) -> bool {
+        // STATFS, because nothing of it is cached: fs/fuse/inode.c fuse_statfs().
         self.unique
+            || matches!(
+                statfs(path),
+                Err(rustix::io::Errno::NOTCONN | rustix::io::Errno::CONNABORTED)
+            )
     }
 
     fn mask() -> StatxFlags {

@@ -153,7 +153,9 @@ impl Errand<'_> {
                 Ok(0) | Err(_) => break,
             }
         }
-        if Identity::at(self.mountpoint) != Ok(self.identity) {
+        if Identity::at(self.mountpoint) != Ok(self.identity)
+            || !self.identity.is_dead(self.mountpoint)
+        {
             exit(0);
         }
         let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;

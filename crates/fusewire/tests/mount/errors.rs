@@ -101,6 +101,27 @@ fn a_fuse_mount_at_the_mountpoint_is_said_alive_or_dead() {
 }
 
 #[test]
+fn a_fuse_mount_of_another_user_at_the_mountpoint_is_said() {
+    Stage::run(|stage| {
+        stage.device_mode(0o666);
+        let at = stage.users_directory("mnt");
+        let mut child = stage.start_child("serve_unwatched", Who::User, &[&at]);
+        // Not even root may look into it.
+        assert!(std::fs::metadata(&at).is_err());
+        assert_eq!(
+            failure(&at, &options()),
+            format!(
+                "checking the mountpoint: fuse (type fuse) is mounted there already; unmount it first: fusermount3 -u {}",
+                at.display()
+            )
+        );
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+        assert_eq!(listed(&at), None);
+    });
+}
+
+#[test]
 fn a_missing_device_is_said() {
     Stage::run(|stage| {
         let at = stage.directory("mnt");
