@@ -40,6 +40,7 @@ impl MountError {
             | MountFault::Device { cause, .. }
             | MountFault::NoFuse { cause, .. }
             | MountFault::NotPermitted { cause, .. }
+            | MountFault::InitRefused { cause, .. }
             | MountFault::Kernel { cause, .. }
             | MountFault::HelperStart { cause, .. }
             | MountFault::Watcher { cause } => Some(cause),
@@ -165,6 +166,14 @@ pub enum MountFault {
         /// What was being done.
         step: &'static str,
         /// What the kernel said.
+        cause: io::Error,
+    },
+    /// The session refused INIT, or ended before it answered. What was wrong, it knows.
+    #[error("{step}: {cause}: the session refused INIT or ended before answering it; see its own message")]
+    InitRefused {
+        /// What was being done.
+        step: &'static str,
+        /// What the kernel said: ENOTCONN, whatever errno INIT was answered with.
         cause: io::Error,
     },
     /// The kernel refused for another reason.

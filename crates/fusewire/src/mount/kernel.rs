@@ -64,8 +64,13 @@ pub(super) fn configure(
 
 /// Creates the filesystem. With a synchronous INIT this waits for its answer.
 pub(super) fn create(context: BorrowedFd<'_>) -> Result<(), MountFault> {
-    fsconfig_create(context)
-        .map_err(|cause| fault("creating the mount".to_owned(), errno(cause), context))
+    fsconfig_create(context).map_err(|cause| match errno(cause) {
+        Errno::ENOTCONN => MountFault::InitRefused {
+            step: "creating the mount",
+            cause: cause.into(),
+        },
+        cause => fault("creating the mount".to_owned(), cause, context),
+    })
 }
 
 /// Makes the created filesystem a mount that is nowhere yet.
@@ -143,6 +148,10 @@ pub(super) fn mount2_fault(cause: Errno) -> MountFault {
     const STEP: &str = "calling mount(2)";
     match cause {
         Errno::EPERM => MountFault::NotPermitted {
+            step: STEP,
+            cause: cause.into(),
+        },
+        Errno::ENOTCONN => MountFault::InitRefused {
             step: STEP,
             cause: cause.into(),
         },

@@ -9,7 +9,7 @@
 //!
 //! - If [`Prepared::init_is_synchronous`], `finish` returns only when INIT was answered, so another thread must be reading the
 //!   device by then. A read before that waits for the mount; so does `poll(2)`, whatever its timeout. An INIT that is
-//!   answered with an error makes `finish` fail with that error. An INIT that is never answered makes it wait for good.
+//!   answered with an error makes `finish` fail with [`MountFault::InitRefused`]. An INIT that is never answered makes it wait for good.
 //! - Otherwise a read before `finish` returns gives EPERM.
 
 mod device;

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 
-use fusewire::mount::{self, MountFlag, MountMethod, MountOptions, RootKind, Unmount};
+use fusewire::mount::{self, MountFault, MountFlag, MountMethod, MountOptions, RootKind, Unmount};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::MsFlags;
 
@@ -251,7 +251,9 @@ fn a_refused_init_is_a_mount_error_where_init_is_synchronous() {
             }
             let device = prepared.device().try_clone_to_owned().unwrap();
             let daemon = thread::spawn(move || serve(device, RootKind::Directory, Answer::Refuse));
-            let text = prepared.finish().unwrap_err().to_string();
+            let error = prepared.finish().unwrap_err();
+            assert!(matches!(error.fault(), MountFault::InitRefused { .. }), "{error}");
+            let text = error.to_string();
             let step = match method {
                 MountMethod::NewApi => "creating the mount: ",
                 _ => "calling mount(2): ",
