@@ -30,11 +30,7 @@ nix::ioctl_none!(sync_init, IOC_MAGIC, IOC_SYNC_INIT);
 
 /// Opens the FUSE device for a new connection.
 pub(super) fn open(device: &Path) -> Result<OwnedFd, MountFault> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(nix::libc::O_CLOEXEC)
-        .open(device);
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_CLOEXEC).open(device);
     let cause = match opened {
         Ok(file) => {
             let metadata = file.metadata();
@@ -52,18 +48,10 @@ pub(super) fn open(device: &Path) -> Result<OwnedFd, MountFault> {
 pub(super) fn open_fault(device: &Path, cause: io::Error) -> MountFault {
     let device = device.to_owned();
     match cause.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => {
-            MountFault::NoDevice { device, cause }
-        }
+        Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => MountFault::NoDevice { device, cause },
         Some(Errno::EACCES | Errno::EPERM) => {
-            let (mode, group) = std::fs::metadata(&device)
-                .map_or((0, 0), |found| (found.mode() & 0o7777, found.gid()));
-            MountFault::DeviceForbidden {
-                device,
-                mode,
-                group,
-                cause,
-            }
+            let (mode, group) = std::fs::metadata(&device).map_or((0, 0), |found| (found.mode() & 0o7777, found.gid()));
+            MountFault::DeviceForbidden { device, mode, group, cause }
         }
         _ => MountFault::Device { device, cause },
     }
@@ -89,31 +77,22 @@ pub(super) fn is_over(device: BorrowedFd<'_>) -> bool {
         }
     }
     let [asked] = asked;
-    asked
-        .revents()
-        .is_some_and(|events| events.contains(PollFlags::POLLERR))
+    asked.revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
 }
 
 /// A descriptor of our own for the device or socket that is open as `number`. Both become close-on-exec; the one that
 /// was given stays open and stays its owner's.
 pub(super) fn take_given(number: i32) -> Result<OwnedFd, MountFault> {
-    let fault = |problem: String| MountFault::GivenFd {
-        fd: number,
-        problem,
-    };
+    let fault = |problem: String| MountFault::GivenFd { fd: number, problem };
     // SAFETY: fcntl with F_DUPFD_CLOEXEC touches no memory; a number that is not open gives EBADF.
     let copied = unsafe { nix::libc::fcntl(number, nix::libc::F_DUPFD_CLOEXEC, 3) };
-    let copied =
-        Errno::result(copied).map_err(|errno| fault(format!("{}", io::Error::from(errno))))?;
+    let copied = Errno::result(copied).map_err(|errno| fault(format!("{}", io::Error::from(errno))))?;
     // SAFETY: the kernel has just made this descriptor, so nothing else in the process owns it.
     let copy = unsafe { OwnedFd::from_raw_fd(copied) };
 
     let found = fstat(&copy).map_err(|errno| fault(format!("{}", io::Error::from(errno))))?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
-    let number_of_device = (
-        nix::sys::stat::major(found.st_rdev),
-        nix::sys::stat::minor(found.st_rdev),
-    );
+    let number_of_device = (nix::sys::stat::major(found.st_rdev), nix::sys::stat::minor(found.st_rdev));
     if kind != SFlag::S_IFSOCK && (kind != SFlag::S_IFCHR || number_of_device != FUSE_DEVICE) {
         return Err(fault("it is neither /dev/fuse nor a socket".to_owned()));
     }
@@ -126,12 +105,9 @@ pub(super) fn take_given(number: i32) -> Result<OwnedFd, MountFault> {
 
 /// A second descriptor of the same open device.
 pub(super) fn duplicate(device: &OwnedFd) -> Result<OwnedFd, MountFault> {
-    device
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(|cause| MountFault::Kernel {
-            step: "duplicating the device's descriptor".to_owned(),
-            cause,
-            log: Vec::new(),
-        })
+    device.as_fd().try_clone_to_owned().map_err(|cause| MountFault::Kernel {
+        step: "duplicating the device's descriptor".to_owned(),
+        cause,
+        log: Vec::new(),
+    })
 }

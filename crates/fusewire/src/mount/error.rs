@@ -60,9 +60,7 @@ pub enum MountFault {
         cause: io::Error,
     },
     /// The mountpoint cannot be reached.
-    #[error(
-        "opening the mountpoint: {cause}; check the path and the permissions of its directories"
-    )]
+    #[error("opening the mountpoint: {cause}; check the path and the permissions of its directories")]
     Mountpoint {
         /// What opening it said.
         cause: io::Error,
@@ -159,9 +157,7 @@ pub enum MountFault {
         cause: io::Error,
     },
     /// The caller may not mount by the method that was asked for.
-    #[error(
-        "{step}: {cause}; run as root or in a user namespace (unshare -Urm), or let the fusermount3 helper mount"
-    )]
+    #[error("{step}: {cause}; run as root or in a user namespace (unshare -Urm), or let the fusermount3 helper mount")]
     NotPermitted {
         /// What was being done.
         step: &'static str,
@@ -232,9 +228,7 @@ pub enum MountFault {
         problem: String,
     },
     /// The process for `auto_unmount` could not be started.
-    #[error(
-        "starting the auto_unmount watcher: {cause}; free some processes or leave auto_unmount out"
-    )]
+    #[error("starting the auto_unmount watcher: {cause}; free some processes or leave auto_unmount out")]
     Watcher {
         /// What starting it said.
         cause: io::Error,
@@ -315,11 +309,7 @@ fn kernel_said(log: &[String]) -> String {
 }
 
 fn helper_said(said: &str) -> String {
-    let lines: Vec<&str> = said
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     match lines.as_slice() {
         [] => String::new(),
         lines => format!(": {}", one_line(lines.join("; "))),

@@ -63,25 +63,12 @@ impl MountGuard {
         device: OwnedFd,
         helper: Option<PathBuf>,
     ) -> Self {
-        Self {
-            mountpoint,
-            method,
-            mounted: Some(Mounted {
-                identity,
-                device,
-                helper,
-                watcher: None,
-            }),
-        }
+        Self { mountpoint, method, mounted: Some(Mounted { identity, device, helper, watcher: None }) }
     }
 
     /// For a descriptor that somebody else opened, and mounted or not.
     pub(super) fn given(mountpoint: PathBuf) -> Self {
-        Self {
-            mountpoint,
-            method: MountMethod::GivenFd,
-            mounted: None,
-        }
+        Self { mountpoint, method: MountMethod::GivenFd, mounted: None }
     }
 
     pub(super) fn watched_by(&mut self, watcher: Watcher) {
@@ -141,10 +128,7 @@ impl MountGuard {
         match mounted.look(&self.mountpoint) {
             Found::Gone => {}
             Found::Covered(over) => {
-                return Err(UnmountError::Covered {
-                    mountpoint: self.mountpoint.clone(),
-                    over,
-                });
+                return Err(UnmountError::Covered { mountpoint: self.mountpoint.clone(), over });
             }
             Found::Ours => {
                 let failed = mounted.unmount(&self.mountpoint, how).err();
@@ -165,9 +149,7 @@ impl MountGuard {
 
 impl Drop for MountGuard {
     fn drop(&mut self) {
-        let unmounted = self
-            .unmount(Unmount::Plain)
-            .or_else(|_| self.unmount(Unmount::Lazy));
+        let unmounted = self.unmount(Unmount::Plain).or_else(|_| self.unmount(Unmount::Lazy));
         if let Err(error) = unmounted {
             tracing::error!("{error}");
         }
@@ -187,18 +169,13 @@ impl Mounted {
             };
         }
         let mounts = mountinfo::read().unwrap_or_default();
-        let mut here = mounts
-            .iter()
-            .rev()
-            .filter(|entry| entry.mountpoint == mountpoint);
+        let mut here = mounts.iter().rev().filter(|entry| entry.mountpoint == mountpoint);
         let Some(top) = here.next() else {
             return Found::Gone;
         };
         // Device numbers are used again, but not while our connection lives.
         let ours = |entry: &mountinfo::Entry| {
-            entry.device == self.identity.device
-                && entry.is_fuse()
-                && !device::is_over(self.device.as_fd())
+            entry.device == self.identity.device && entry.is_fuse() && !device::is_over(self.device.as_fd())
         };
         if here.any(ours) {
             Found::Covered(top.source.clone())
@@ -218,14 +195,10 @@ impl Mounted {
         match umount2(mountpoint, flags) {
             Ok(()) => Ok(()),
             Err(Errno::EPERM) => self.unmount_by_helper(mountpoint, how),
-            Err(Errno::EBUSY) => Err(UnmountError::Busy {
-                mountpoint: mountpoint.to_owned(),
-                cause: Errno::EBUSY.into(),
-            }),
-            Err(errno) => Err(UnmountError::Kernel {
-                mountpoint: mountpoint.to_owned(),
-                cause: errno.into(),
-            }),
+            Err(Errno::EBUSY) => {
+                Err(UnmountError::Busy { mountpoint: mountpoint.to_owned(), cause: Errno::EBUSY.into() })
+            }
+            Err(errno) => Err(UnmountError::Kernel { mountpoint: mountpoint.to_owned(), cause: errno.into() }),
         }
     }
 
@@ -234,10 +207,8 @@ impl Mounted {
             Some(helper) => Ok(helper.clone()),
             None => helper::find(&MountOptions::new()),
         };
-        let helper = found.map_err(|_| UnmountError::NoHelper {
-            mountpoint: mountpoint.to_owned(),
-            cause: Errno::EPERM.into(),
-        })?;
+        let helper = found
+            .map_err(|_| UnmountError::NoHelper { mountpoint: mountpoint.to_owned(), cause: Errno::EPERM.into() })?;
         helper::unmount(&helper, mountpoint, how == Unmount::Lazy).map_err(|failure| {
             tracing::debug!(helper = one_line(&helper), "the helper could not unmount");
             UnmountError::Helper {

@@ -58,23 +58,14 @@ pub(super) fn find(options: &MountOptions) -> Result<PathBuf, MountFault> {
         .iter()
         .flat_map(|name| places.iter().map(move |place| place.join(name)))
         .find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
-        .ok_or_else(|| MountFault::NoHelper {
-            searched: format!("on PATH={} or in /usr/bin or /bin", one_line(path)),
-        })
+        .ok_or_else(|| MountFault::NoHelper { searched: format!("on PATH={} or in /usr/bin or /bin", one_line(path)) })
 }
 
 /// Has the helper mount, and receives the device.
-pub(super) fn mount(
-    helper: &Path,
-    mountpoint: &Mountpoint,
-    options: &MountOptions,
-) -> Result<OwnedFd, MountFault> {
+pub(super) fn mount(helper: &Path, mountpoint: &Mountpoint, options: &MountOptions) -> Result<OwnedFd, MountFault> {
     let words = option_words(options)?;
     let before = Identity::at(mountpoint.path()).ok();
-    let start_fault = |cause| MountFault::HelperStart {
-        helper: helper.to_owned(),
-        cause,
-    };
+    let start_fault = |cause| MountFault::HelperStart { helper: helper.to_owned(), cause };
 
     let (ours, theirs) = UnixStream::pair().map_err(start_fault)?;
     let mut command = command(helper);
@@ -94,21 +85,14 @@ pub(super) fn mount(
     let outcome = match (received, ended.outcome) {
         (Ok(Some(device)), Ok(())) => return Ok(device),
         (Ok(Some(device)), Err(outcome)) => {
-            tracing::warn!(
-                outcome,
-                said = ended.said,
-                "the mount helper failed after mounting"
-            );
+            tracing::warn!(outcome, said = ended.said, "the mount helper failed after mounting");
             return Ok(device);
         }
         (_, Err(outcome)) => outcome,
         (Ok(None), Ok(())) => "ended without handing over the device".to_owned(),
         (Err(cause), Ok(())) => format!("receiving the device: {cause}"),
     };
-    let failure = Failure {
-        outcome,
-        said: ended.said,
-    };
+    let failure = Failure { outcome, said: ended.said };
     take_back(helper, mountpoint.path(), before);
     Err(explain(helper, options, failure))
 }
@@ -122,12 +106,9 @@ pub(super) fn unmount(helper: &Path, mountpoint: &Path, lazy: bool) -> Result<()
     }
     command.arg("--").arg(mountpoint).stdin(Stdio::null());
     let failure = |outcome, said| Failure { outcome, said };
-    let run = Run::start(command)
-        .map_err(|cause| failure(format!("starting it: {cause}"), String::new()))?;
+    let run = Run::start(command).map_err(|cause| failure(format!("starting it: {cause}"), String::new()))?;
     let ended = run.wait();
-    ended
-        .outcome
-        .map_err(|outcome| failure(outcome, ended.said))
+    ended.outcome.map_err(|outcome| failure(outcome, ended.said))
 }
 
 /// The helper under its short name, with which it begins its words.
@@ -141,10 +122,8 @@ fn command(helper: &Path) -> Command {
 
 /// The `-o` argument. The helper undoes `\,` and `\\` in `fsname` and `subtype`, and in nothing else.
 fn option_words(options: &MountOptions) -> Result<OsString, MountFault> {
-    let refused = |option: &OsStr, problem: &str| MountFault::Option {
-        option: one_line(option),
-        problem: problem.to_owned(),
-    };
+    let refused =
+        |option: &OsStr, problem: &str| MountFault::Option { option: one_line(option), problem: problem.to_owned() };
     let mut words = OsString::from("fsname=");
     words.push(escape(options.source_or_default()));
     if let Some(subtype) = &options.subtype {
@@ -160,10 +139,7 @@ fn option_words(options: &MountOptions) -> Result<OsString, MountFault> {
             }
             // The helper would drop such an option with a warning.
             (false, true) if !geteuid().is_root() => {
-                return Err(refused(
-                    OsStr::new(row.off),
-                    "only root may set it; leave it out or mount as root",
-                ));
+                return Err(refused(OsStr::new(row.off), "only root may set it; leave it out or mount as root"));
             }
             (false, true) => {
                 words.push(",");
@@ -188,10 +164,7 @@ fn option_words(options: &MountOptions) -> Result<OsString, MountFault> {
             word.push(value);
         }
         if word.as_bytes().contains(&b',') {
-            return Err(refused(
-                name,
-                "fusermount3 cannot take a comma in it; leave the comma out",
-            ));
+            return Err(refused(name, "fusermount3 cannot take a comma in it; leave the comma out"));
         }
         words.push(",");
         words.push(word);
@@ -218,12 +191,7 @@ fn receive(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0_u8; 1];
     loop {
-        let received = recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut byte)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        );
+        let received = recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC);
         match received {
             Err(rustix::io::Errno::INTR) => {}
             Err(cause) => return Err(cause.into()),
@@ -243,8 +211,7 @@ fn take_back(helper: &Path, mountpoint: &Path, before: Option<Identity>) {
     let mounts = mountinfo::read().unwrap_or_default();
     let left_behind = after != before
         && after.is_some_and(|after| {
-            mountinfo::at(&mounts, mountpoint)
-                .is_some_and(|entry| entry.is_fuse() && entry.device == after.device)
+            mountinfo::at(&mounts, mountpoint).is_some_and(|entry| entry.is_fuse() && entry.device == after.device)
         });
     if left_behind && let Err(failure) = unmount(helper, mountpoint, true) {
         tracing::error!(
@@ -259,34 +226,22 @@ fn take_back(helper: &Path, mountpoint: &Path, before: Option<Identity>) {
 /// Looks for the reason that the helper's refusal most likely has, where it can be seen from here.
 fn explain(helper: &Path, options: &MountOptions, failure: Failure) -> MountFault {
     if options.allow_other && !geteuid().is_root() && !user_allow_other() {
-        return MountFault::AllowOtherForbidden {
-            helper: helper.to_owned(),
-            config: CONFIG.into(),
-        };
+        return MountFault::AllowOtherForbidden { helper: helper.to_owned(), config: CONFIG.into() };
     }
     if let Err(fault) = device::open(&options.device) {
         return fault;
     }
-    let setuid =
-        fs::metadata(helper).is_ok_and(|found| found.mode() & 0o4000 != 0 && found.uid() == 0);
+    let setuid = fs::metadata(helper).is_ok_and(|found| found.mode() & 0o4000 != 0 && found.uid() == 0);
     let advice = if geteuid().is_root() {
         String::new()
     } else if !setuid {
-        format!(
-            "; it is not setuid root: have root run chmod u+s {}",
-            one_line(helper)
-        )
+        format!("; it is not setuid root: have root run chmod u+s {}", one_line(helper))
     } else if rustix::thread::no_new_privs().unwrap_or(false) {
         "; this process may not gain privileges (no_new_privs), so mount as root or use unshare -Urm".to_owned()
     } else {
         String::new()
     };
-    MountFault::Helper {
-        helper: helper.to_owned(),
-        outcome: failure.outcome,
-        said: failure.said,
-        advice,
-    }
+    MountFault::Helper { helper: helper.to_owned(), outcome: failure.outcome, said: failure.said, advice }
 }
 
 /// Whether ordinary users may mount with `allow_other`. A configuration that cannot be read allows nothing.
@@ -295,9 +250,7 @@ fn user_allow_other() -> bool {
 }
 
 fn allows_other(config: &[u8]) -> bool {
-    config
-        .split(|byte| *byte == b'\n')
-        .any(|line| line.trim_ascii() == b"user_allow_other")
+    config.split(|byte| *byte == b'\n').any(|line| line.trim_ascii() == b"user_allow_other")
 }
 
 /// A running helper, and the file that takes its words. A file rather than a pipe: nobody has to read it for the helper
@@ -316,10 +269,7 @@ struct Ended {
 impl Run {
     fn start(mut command: Command) -> io::Result<Self> {
         let words = File::from(memfd_create(c"fusermount", MFdFlags::MFD_CLOEXEC)?);
-        let child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::from(words.try_clone()?))
-            .spawn()?;
+        let child = command.stdout(Stdio::null()).stderr(Stdio::from(words.try_clone()?)).spawn()?;
         Ok(Self { child, words })
     }
 
@@ -328,18 +278,13 @@ impl Run {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(status.to_string()),
             // Something else in this process reaps children, so how it ended cannot be known.
-            Err(cause) if cause.raw_os_error().map(Errno::from_raw) == Some(Errno::ECHILD) => {
-                Ok(())
-            }
+            Err(cause) if cause.raw_os_error().map(Errno::from_raw) == Some(Errno::ECHILD) => Ok(()),
             Err(cause) => Err(format!("waiting for it: {cause}")),
         };
         let mut buffer = [0_u8; WORDS];
         let length = self.words.read_at(&mut buffer, 0).unwrap_or(0);
         let said = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
-        Ended {
-            outcome,
-            said: said.trim().to_owned(),
-        }
+        Ended { outcome, said: said.trim().to_owned() }
     }
 }
 
@@ -350,10 +295,7 @@ mod tests {
     #[test]
     fn commas_and_backslashes_are_escaped_for_the_helper() {
         let options = MountOptions::new().source(r"a,b\c").subtype("x,y");
-        assert_eq!(
-            option_words(&options).unwrap(),
-            r"fsname=a\,b\\c,subtype=x\,y"
-        );
+        assert_eq!(option_words(&options).unwrap(), r"fsname=a\,b\\c,subtype=x\,y");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+    fsmount, fsopen, move_mount,
 };
 
 use super::error::MountFault;
@@ -65,32 +65,19 @@ pub(super) fn configure(
 /// Creates the filesystem. With a synchronous INIT this waits for its answer.
 pub(super) fn create(context: BorrowedFd<'_>) -> Result<(), MountFault> {
     fsconfig_create(context).map_err(|cause| match errno(cause) {
-        Errno::ENOTCONN => MountFault::InitRefused {
-            step: "creating the mount",
-            cause: cause.into(),
-        },
+        Errno::ENOTCONN => MountFault::InitRefused { step: "creating the mount", cause: cause.into() },
         cause => fault("creating the mount".to_owned(), cause, context),
     })
 }
 
 /// Makes the created filesystem a mount that is nowhere yet.
-pub(super) fn detached(
-    context: BorrowedFd<'_>,
-    options: &MountOptions,
-) -> Result<(OwnedFd, Identity), MountFault> {
-    let attributes = FLAGS
-        .iter()
-        .filter(|row| options.has(row.flag))
-        .fold(MountAttrFlags::empty(), |sum, row| sum | row.attr);
-    let mount = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|cause| {
-        fault(
-            "making the mount (fsmount)".to_owned(),
-            errno(cause),
-            context,
-        )
-    })?;
-    let identity = Identity::of(&mount)
-        .map_err(|cause| fault("looking at the new mount".to_owned(), errno(cause), context))?;
+pub(super) fn detached(context: BorrowedFd<'_>, options: &MountOptions) -> Result<(OwnedFd, Identity), MountFault> {
+    let attributes =
+        FLAGS.iter().filter(|row| options.has(row.flag)).fold(MountAttrFlags::empty(), |sum, row| sum | row.attr);
+    let mount = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .map_err(|cause| fault("making the mount (fsmount)".to_owned(), errno(cause), context))?;
+    let identity =
+        Identity::of(&mount).map_err(|cause| fault("looking at the new mount".to_owned(), errno(cause), context))?;
     Ok((mount, identity))
 }
 
@@ -108,11 +95,7 @@ pub(super) fn attach(
 }
 
 /// Mounts with `mount(2)`. With a synchronous INIT this waits for its answer.
-pub(super) fn mount2(
-    device: BorrowedFd<'_>,
-    mountpoint: &Mountpoint,
-    options: &MountOptions,
-) -> Result<(), Errno> {
+pub(super) fn mount2(device: BorrowedFd<'_>, mountpoint: &Mountpoint, options: &MountOptions) -> Result<(), Errno> {
     let fstype = match &options.subtype {
         Some(subtype) => {
             let mut fstype = OsString::from("fuse.");
@@ -147,23 +130,10 @@ pub(super) fn check_mount2(options: &MountOptions) -> Result<(), MountFault> {
 pub(super) fn mount2_fault(cause: Errno) -> MountFault {
     const STEP: &str = "calling mount(2)";
     match cause {
-        Errno::EPERM => MountFault::NotPermitted {
-            step: STEP,
-            cause: cause.into(),
-        },
-        Errno::ENOTCONN => MountFault::InitRefused {
-            step: STEP,
-            cause: cause.into(),
-        },
-        Errno::ENODEV => MountFault::NoFuse {
-            step: STEP,
-            cause: cause.into(),
-        },
-        _ => MountFault::Kernel {
-            step: STEP.to_owned(),
-            cause: cause.into(),
-            log: Vec::new(),
-        },
+        Errno::EPERM => MountFault::NotPermitted { step: STEP, cause: cause.into() },
+        Errno::ENOTCONN => MountFault::InitRefused { step: STEP, cause: cause.into() },
+        Errno::ENODEV => MountFault::NoFuse { step: STEP, cause: cause.into() },
+        _ => MountFault::Kernel { step: STEP.to_owned(), cause: cause.into(), log: Vec::new() },
     }
 }
 
@@ -208,11 +178,7 @@ fn has_comma(text: &OsStr) -> bool {
 }
 
 fn fault(step: String, cause: Errno, context: BorrowedFd<'_>) -> MountFault {
-    MountFault::Kernel {
-        step,
-        cause: cause.into(),
-        log: log(context),
-    }
+    MountFault::Kernel { step, cause: cause.into(), log: log(context) }
 }
 
 /// The kernel's own words: each read of the context gives one message, `e fuse: Bad value for 'fd'`, until ENODATA.
@@ -229,10 +195,7 @@ fn log(context: BorrowedFd<'_>) -> Vec<String> {
             break;
         }
         // The first letter is the level: e, w or i.
-        let words = message
-            .split_once(' ')
-            .filter(|(level, _)| level.len() == 1)
-            .map_or(message, |(_, words)| words);
+        let words = message.split_once(' ').filter(|(level, _)| level.len() == 1).map_or(message, |(_, words)| words);
         messages.push(words.to_owned());
     }
     messages

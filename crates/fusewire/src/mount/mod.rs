@@ -99,19 +99,10 @@ impl Prepared {
     /// [`MountError`], with nothing left mounted. A reader of the device then gets ENODEV, unless the kernel refused before
     /// it knew the device; a reader that waits for a mount (synchronous INIT) must then be stopped with a signal.
     pub fn finish(self) -> Result<MountGuard, MountError> {
-        let Self {
-            plan,
-            device,
-            synchronous: _,
-            options,
-            mountpoint: given,
-        } = self;
+        let Self { plan, device, synchronous: _, options, mountpoint: given } = self;
         let finished = match plan {
             Plan::Done(guard) => Ok(guard),
-            Plan::NewApi {
-                context,
-                mountpoint,
-            } => finish_new_api(&context, device, &mountpoint, &options),
+            Plan::NewApi { context, mountpoint } => finish_new_api(&context, device, &mountpoint, &options),
             Plan::Mount2 { mountpoint } => finish_mount2(device, &mountpoint, &options),
         };
         finished.map_err(|fault| describe(&given, &options, fault))
@@ -119,11 +110,7 @@ impl Prepared {
 }
 
 fn describe(mountpoint: &Path, options: &MountOptions, fault: MountFault) -> MountError {
-    MountError {
-        name: error::one_line(options.name()),
-        mountpoint: mountpoint.to_owned(),
-        fault: Box::new(fault),
-    }
+    MountError { name: error::one_line(options.name()), mountpoint: mountpoint.to_owned(), fault: Box::new(fault) }
 }
 
 fn choose(given: &Path, options: &MountOptions) -> Result<Prepared, MountFault> {
@@ -148,10 +135,7 @@ fn choose(given: &Path, options: &MountOptions) -> Result<Prepared, MountFault> 
             let device = device::open(&options.device)?;
             let synchronous = device::make_init_synchronous(device.as_fd());
             kernel::configure(context.as_fd(), device.as_fd(), options)?;
-            let plan = Plan::NewApi {
-                context,
-                mountpoint,
-            };
+            let plan = Plan::NewApi { context, mountpoint };
             Ok(prepared(plan, device, synchronous))
         }
         Chosen::Mount2 => {
@@ -196,24 +180,12 @@ fn choose_method(options: &MountOptions) -> Result<Chosen, MountFault> {
         Ok(_) if forced.is_none() && !kernel::fits_new_api(options) => Ok(Chosen::Mount2),
         Ok(context) => Ok(Chosen::NewApi(context)),
         // A container's system call filter may forbid what it does not know, and allow mount(2).
-        Err(Errno::EPERM | Errno::ENOSYS) if forced.is_none() => Ok(if may_mount() {
-            Chosen::Mount2
-        } else {
-            Chosen::Fusermount
-        }),
-        Err(Errno::EPERM) => Err(MountFault::NotPermitted {
-            step: STEP,
-            cause: Errno::EPERM.into(),
-        }),
-        Err(Errno::ENODEV) => Err(MountFault::NoFuse {
-            step: STEP,
-            cause: Errno::ENODEV.into(),
-        }),
-        Err(errno) => Err(MountFault::Kernel {
-            step: STEP.to_owned(),
-            cause: errno.into(),
-            log: Vec::new(),
-        }),
+        Err(Errno::EPERM | Errno::ENOSYS) if forced.is_none() => {
+            Ok(if may_mount() { Chosen::Mount2 } else { Chosen::Fusermount })
+        }
+        Err(Errno::EPERM) => Err(MountFault::NotPermitted { step: STEP, cause: Errno::EPERM.into() }),
+        Err(Errno::ENODEV) => Err(MountFault::NoFuse { step: STEP, cause: Errno::ENODEV.into() }),
+        Err(errno) => Err(MountFault::Kernel { step: STEP.to_owned(), cause: errno.into(), log: Vec::new() }),
     }
 }
 
@@ -244,11 +216,7 @@ fn finish_new_api(
     Ok(guard)
 }
 
-fn finish_mount2(
-    device: OwnedFd,
-    mountpoint: &Mountpoint,
-    options: &MountOptions,
-) -> Result<MountGuard, MountFault> {
+fn finish_mount2(device: OwnedFd, mountpoint: &Mountpoint, options: &MountOptions) -> Result<MountGuard, MountFault> {
     let before = Identity::at(mountpoint.path()).ok();
     kernel::mount2(device.as_fd(), mountpoint, options).map_err(kernel::mount2_fault)?;
     let mut guard = guard_for(&device, mountpoint, MountMethod::Mount2, before, None)?;
@@ -265,29 +233,18 @@ fn guard_for(
     helper: Option<PathBuf>,
 ) -> Result<MountGuard, MountFault> {
     let path = mountpoint.path();
-    let identity = Identity::at(path).map_err(|cause| MountFault::NotThere {
-        problem: std::io::Error::from(cause).to_string(),
-    })?;
+    let identity = Identity::at(path)
+        .map_err(|cause| MountFault::NotThere { problem: std::io::Error::from(cause).to_string() })?;
     if Some(identity) == before {
-        return Err(MountFault::NotThere {
-            problem: "nothing new is mounted there".to_owned(),
-        });
+        return Err(MountFault::NotThere { problem: "nothing new is mounted there".to_owned() });
     }
     let device = device::duplicate(device)?;
-    Ok(MountGuard::new(
-        path.to_owned(),
-        method,
-        identity,
-        device,
-        helper,
-    ))
+    Ok(MountGuard::new(path.to_owned(), method, identity, device, helper))
 }
 
 fn watch_if_asked(guard: &mut MountGuard, options: &MountOptions) -> Result<(), MountFault> {
     if options.auto_unmount {
-        guard
-            .watch()
-            .map_err(|cause| MountFault::Watcher { cause })?;
+        guard.watch().map_err(|cause| MountFault::Watcher { cause })?;
     }
     Ok(())
 }
@@ -304,8 +261,5 @@ fn check_name(option: &str, name: Option<&OsStr>) -> Result<(), MountFault> {
     } else {
         return Ok(());
     };
-    Err(MountFault::Option {
-        option: format!("{option}={}", error::one_line(name)),
-        problem: problem.to_owned(),
-    })
+    Err(MountFault::Option { option: format!("{option}={}", error::one_line(name)), problem: problem.to_owned() })
 }

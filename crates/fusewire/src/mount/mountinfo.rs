@@ -34,17 +34,13 @@ impl Entry {
 /// All mounts, the ones on top after those below them.
 pub(super) fn read() -> io::Result<Vec<Entry>> {
     // A thread may have a mount namespace of its own, and then /proc/self shows the namespace of the first thread.
-    let text =
-        fs::read("/proc/thread-self/mountinfo").or_else(|_| fs::read("/proc/self/mountinfo"))?;
+    let text = fs::read("/proc/thread-self/mountinfo").or_else(|_| fs::read("/proc/self/mountinfo"))?;
     Ok(parse(&text))
 }
 
 /// The mount on top at exactly this path.
 pub(super) fn at<'e>(entries: &'e [Entry], mountpoint: &Path) -> Option<&'e Entry> {
-    entries
-        .iter()
-        .rev()
-        .find(|entry| entry.mountpoint == mountpoint)
+    entries.iter().rev().find(|entry| entry.mountpoint == mountpoint)
 }
 
 /// The innermost FUSE mount at or above this path.
@@ -56,9 +52,7 @@ pub(super) fn fuse_above<'e>(entries: &'e [Entry], path: &Path) -> Option<&'e En
 }
 
 fn parse(text: &[u8]) -> Vec<Entry> {
-    text.split(|byte| *byte == b'\n')
-        .filter_map(parse_line)
-        .collect()
+    text.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`; proc_pid_mountinfo(5).
@@ -68,12 +62,7 @@ fn parse_line(line: &[u8]) -> Option<Entry> {
     let _root = fields.next()?;
     let mountpoint = PathBuf::from(unescape(fields.next()?));
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
-    Some(Entry {
-        device,
-        mountpoint,
-        fstype: unescape(fields.next()?),
-        source: unescape(fields.next()?),
-    })
+    Some(Entry { device, mountpoint, fstype: unescape(fields.next()?), source: unescape(fields.next()?) })
 }
 
 fn parse_device(field: &[u8]) -> Option<(u32, u32)> {
@@ -116,12 +105,7 @@ garbage\n";
         assert_eq!(entries.len(), 5);
         assert_eq!(
             entries[1],
-            Entry {
-                device: (0, 39),
-                mountpoint: "/mnt/a b".into(),
-                fstype: "fuse.x".into(),
-                source: "a,b\\c".into(),
-            }
+            Entry { device: (0, 39), mountpoint: "/mnt/a b".into(), fstype: "fuse.x".into(), source: "a,b\\c".into() }
         );
     }
 

@@ -51,11 +51,7 @@ impl Identity {
     /// unique the question is idle, and the answer yes; else a request tells, which a live daemon has to answer.
     pub(super) fn is_dead(&self, path: impl rustix::path::Arg) -> bool {
         // STATFS, because nothing of it is cached: fs/fuse/inode.c fuse_statfs().
-        self.unique
-            || matches!(
-                statfs(path),
-                Err(rustix::io::Errno::NOTCONN | rustix::io::Errno::CONNABORTED)
-            )
+        self.unique || matches!(statfs(path), Err(rustix::io::Errno::NOTCONN | rustix::io::Errno::CONNABORTED))
     }
 
     fn mask() -> StatxFlags {
@@ -117,10 +113,10 @@ pub(super) fn given_fd(path: &Path) -> Option<Result<i32, MountFault>> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(text.parse().map_err(|_| MountFault::GivenFd {
-        fd: i32::MAX,
-        problem: format!("{text} is too large a number"),
-    }))
+    Some(
+        text.parse()
+            .map_err(|_| MountFault::GivenFd { fd: i32::MAX, problem: format!("{text} is too large a number") }),
+    )
 }
 
 fn unreachable_mountpoint(path: &Path, errno: Errno) -> MountFault {
@@ -130,8 +126,8 @@ fn unreachable_mountpoint(path: &Path, errno: Errno) -> MountFault {
         Errno::ENOTCONN => {
             let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             let mounts = mountinfo::read().unwrap_or_default();
-            let dead = mountinfo::fuse_above(&mounts, &absolute)
-                .map_or(absolute.clone(), |entry| entry.mountpoint.clone());
+            let dead =
+                mountinfo::fuse_above(&mounts, &absolute).map_or(absolute.clone(), |entry| entry.mountpoint.clone());
             MountFault::DeadMount { dead, cause }
         }
         _ => MountFault::Mountpoint { cause },
@@ -141,9 +137,7 @@ fn unreachable_mountpoint(path: &Path, errno: Errno) -> MountFault {
 fn check_type(fd: BorrowedFd<'_>, root: RootKind) -> Result<(), MountFault> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     let found =
-        statx(fd, c"", flags, StatxFlags::TYPE).map_err(|errno| MountFault::Mountpoint {
-            cause: errno.into(),
-        })?;
+        statx(fd, c"", flags, StatxFlags::TYPE).map_err(|errno| MountFault::Mountpoint { cause: errno.into() })?;
     let found = FileType::from_raw_mode(found.stx_mode.into());
     let wanted = match root {
         RootKind::Directory => FileType::Directory,
@@ -152,10 +146,7 @@ fn check_type(fd: BorrowedFd<'_>, root: RootKind) -> Result<(), MountFault> {
     if found == wanted {
         return Ok(());
     }
-    Err(MountFault::WrongType {
-        found: type_name(found),
-        wanted: type_name(wanted),
-    })
+    Err(MountFault::WrongType { found: type_name(found), wanted: type_name(wanted) })
 }
 
 fn type_name(kind: FileType) -> &'static str {
@@ -180,9 +171,7 @@ fn canonical(fd: BorrowedFd<'_>, given: &Path) -> Result<PathBuf, MountFault> {
         Ok(path) if path.is_absolute() => {
             // A deleted file is shown under a name with an addition; its path then leads elsewhere or nowhere.
             match deleted(&path) {
-                Some(_) if !path.exists() => Err(MountFault::NoMountpoint {
-                    cause: Errno::ENOENT.into(),
-                }),
+                Some(_) if !path.exists() => Err(MountFault::NoMountpoint { cause: Errno::ENOENT.into() }),
                 _ => Ok(path),
             }
         }
@@ -225,13 +214,7 @@ mod tests {
     fn identity_by_path_and_by_descriptor_agree() {
         let directory = tempfile::tempdir().unwrap();
         let fd = fs::File::open(directory.path()).unwrap();
-        assert_eq!(
-            Identity::at(directory.path()).unwrap(),
-            Identity::of(&fd).unwrap()
-        );
-        assert_ne!(
-            Identity::at("/proc").unwrap(),
-            Identity::at(directory.path()).unwrap()
-        );
+        assert_eq!(Identity::at(directory.path()).unwrap(), Identity::of(&fd).unwrap());
+        assert_ne!(Identity::at("/proc").unwrap(), Identity::at(directory.path()).unwrap());
     }
 }

@@ -94,14 +94,7 @@ const fn row(
     attr: MountAttrFlags,
     key: Option<&'static str>,
 ) -> FlagRow {
-    FlagRow {
-        flag,
-        on,
-        off,
-        ms,
-        attr,
-        key,
-    }
+    FlagRow { flag, on, off, ms, attr, key }
 }
 
 /// Every generic flag, once.
@@ -122,10 +115,7 @@ pub(super) const FLAGS: &[FlagRow] = &[
 
 impl MountFlag {
     pub(super) fn ms(self) -> MsFlags {
-        FLAGS
-            .iter()
-            .find(|row| row.flag == self)
-            .map_or(MsFlags::empty(), |row| row.ms)
+        FLAGS.iter().find(|row| row.flag == self).map_or(MsFlags::empty(), |row| row.ms)
     }
 }
 
@@ -300,10 +290,7 @@ impl MountOptions {
 
     /// What messages call this filesystem: the subtype, else the source, else `fuse`.
     pub fn name(&self) -> &OsStr {
-        self.subtype
-            .as_deref()
-            .or(self.source.as_deref())
-            .unwrap_or(OsStr::new("fuse"))
+        self.subtype.as_deref().or(self.source.as_deref()).unwrap_or(OsStr::new("fuse"))
     }
 
     pub(super) fn set_flag(&mut self, flag: MountFlag) {
@@ -320,10 +307,7 @@ impl MountOptions {
 
     /// The source as the kernel is told.
     pub(super) fn source_or_default(&self) -> &OsStr {
-        self.source
-            .as_deref()
-            .or(self.subtype.as_deref())
-            .unwrap_or(OsStr::new("fuse"))
+        self.source.as_deref().or(self.subtype.as_deref()).unwrap_or(OsStr::new("fuse"))
     }
 
     pub(super) fn helper_path(&self) -> Option<&Path> {

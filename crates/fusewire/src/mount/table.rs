@@ -27,10 +27,7 @@ pub enum OptionError {
         option: &'static str,
     },
     /// The value is not a number of bytes.
-    #[error(
-        "reading option {option}={value}: not a number of bytes from 0 to {}",
-        u32::MAX
-    )]
+    #[error("reading option {option}={value}: not a number of bytes from 0 to {}", u32::MAX)]
     BadNumber {
         /// The option's name.
         option: &'static str,
@@ -143,10 +140,8 @@ impl MountOptions {
             Effect::MaxRead => {
                 let value = need_value(name, value)?;
                 let bytes = value.to_str().and_then(|text| text.parse().ok());
-                self.max_read = Some(bytes.ok_or_else(|| OptionError::BadNumber {
-                    option: name,
-                    value: one_line(value),
-                })?);
+                self.max_read =
+                    Some(bytes.ok_or_else(|| OptionError::BadNumber { option: name, value: one_line(value) })?);
             }
             Effect::Ignored | Effect::IgnoredPrefix => {}
             Effect::Reserved => return Err(OptionError::Reserved { option: name }),
@@ -196,13 +191,8 @@ fn no_value(option: &'static str, value: Option<&OsStr>) -> Result<(), OptionErr
     }
 }
 
-fn need_value<'v>(
-    option: &'static str,
-    value: Option<&'v OsStr>,
-) -> Result<&'v OsStr, OptionError> {
-    value
-        .filter(|value| !value.is_empty())
-        .ok_or(OptionError::NeedsValue { option })
+fn need_value<'v>(option: &'static str, value: Option<&'v OsStr>) -> Result<&'v OsStr, OptionError> {
+    value.filter(|value| !value.is_empty()).ok_or(OptionError::NeedsValue { option })
 }
 
 #[cfg(test)]
@@ -267,41 +257,21 @@ mod tests {
 
     #[test]
     fn wrong_values_name_the_option() {
-        let fails = |word: &str| {
-            MountOptions::new()
-                .parse_option(word)
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            fails("fsname"),
-            "reading option fsname: it needs a value; write fsname=VALUE"
-        );
-        assert_eq!(
-            fails("ro=1"),
-            "reading option ro: it takes no value; write ro alone"
-        );
-        assert_eq!(
-            fails("max_read=4k"),
-            "reading option max_read=4k: not a number of bytes from 0 to 4294967295"
-        );
+        let fails = |word: &str| MountOptions::new().parse_option(word).unwrap_err().to_string();
+        assert_eq!(fails("fsname"), "reading option fsname: it needs a value; write fsname=VALUE");
+        assert_eq!(fails("ro=1"), "reading option ro: it takes no value; write ro alone");
+        assert_eq!(fails("max_read=4k"), "reading option max_read=4k: not a number of bytes from 0 to 4294967295");
         assert_eq!(
             fails("max_read=5000000000"),
             "reading option max_read=5000000000: not a number of bytes from 0 to 4294967295"
         );
-        assert_eq!(
-            fails("fd=3"),
-            "reading option fd: it is set by the mount itself; leave it out"
-        );
+        assert_eq!(fails("fd=3"), "reading option fd: it is set by the mount itself; leave it out");
     }
 
     #[test]
     fn lists_split_at_unescaped_commas() {
         let split = |list: &str| split_options(OsStr::new(list));
-        assert_eq!(
-            split(r"ro,fsname=a\,b\\c\054d,,allow_other"),
-            ["ro", r"fsname=a,b\c,d", "allow_other"]
-        );
+        assert_eq!(split(r"ro,fsname=a\,b\\c\054d,,allow_other"), ["ro", r"fsname=a,b\c,d", "allow_other"]);
         assert!(split("").is_empty());
         assert_eq!(split(r"a\"), [r"a\"]);
         assert_eq!(split(r"a\999"), ["a999"]);

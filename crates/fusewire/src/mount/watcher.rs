@@ -4,10 +4,7 @@
 //! the connection alive. After the fork only calls are made that are safe in a copy of a process with many threads:
 //! nothing allocates, locks or panics.
 
-#![expect(
-    unsafe_code,
-    reason = "fork, execve, close_range and _exit have no safe wrapper"
-)]
+#![expect(unsafe_code, reason = "fork, execve, close_range and _exit have no safe wrapper")]
 
 use std::ffi::{CStr, CString};
 use std::io::{self, Read};
@@ -37,23 +34,14 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Starts a watcher for the mount at `mountpoint` with this identity. Where it may not unmount by itself it runs `helper`.
-    pub(super) fn start(
-        mountpoint: &Path,
-        identity: Identity,
-        helper: Option<&Path>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(mountpoint: &Path, identity: Identity, helper: Option<&Path>) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         // Standard input, output and error are about to be replaced: nothing else may be there.
         let socket = fcntl_dupfd_cloexec(&theirs, 3)?;
-        let null = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/null")?;
+        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
         let null = fcntl_dupfd_cloexec(&null, 3)?;
         let mountpoint = CString::new(mountpoint.as_os_str().as_bytes())?;
-        let helper = helper
-            .map(|helper| CString::new(helper.as_os_str().as_bytes()))
-            .transpose()?;
+        let helper = helper.map(|helper| CString::new(helper.as_os_str().as_bytes())).transpose()?;
         let (_, most_files) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let errand = Errand {
             socket: socket.as_fd(),
@@ -69,9 +57,7 @@ impl Watcher {
         // Until it has closed its copies of our descriptors, it may keep a mount busy or a connection alive.
         let mut byte = [0_u8; 1];
         (&ours).read_exact(&mut byte)?;
-        Ok(Self {
-            socket: ours.into(),
-        })
+        Ok(Self { socket: ours.into() })
     }
 
     /// Ends the watcher; nothing is left to unmount.
@@ -153,9 +139,7 @@ impl Errand<'_> {
                 Ok(0) | Err(_) => break,
             }
         }
-        if Identity::at(self.mountpoint) != Ok(self.identity)
-            || !self.identity.is_dead(self.mountpoint)
-        {
+        if Identity::at(self.mountpoint) != Ok(self.identity) || !self.identity.is_dead(self.mountpoint) {
             exit(0);
         }
         let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;

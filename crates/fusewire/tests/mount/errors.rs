@@ -48,10 +48,7 @@ fn the_os_error_is_kept() {
     Stage::run(|stage| {
         let error = prepare(&stage.path("nowhere"), &options()).unwrap_err();
         assert!(matches!(error.fault(), MountFault::NoMountpoint { .. }));
-        assert_eq!(
-            error.os_error().unwrap().raw_os_error(),
-            Some(nix::libc::ENOENT)
-        );
+        assert_eq!(error.os_error().unwrap().raw_os_error(), Some(nix::libc::ENOENT));
         assert_eq!(error.mountpoint(), stage.path("nowhere"));
     });
 }
@@ -64,10 +61,7 @@ fn a_file_where_a_directory_is_needed_is_said() {
             "checking the mountpoint: it is a regular file, and the filesystem's root is a directory; give a directory as the mountpoint"
         );
         assert_eq!(
-            failure(
-                &stage.directory("dir"),
-                &options().root(RootKind::RegularFile)
-            ),
+            failure(&stage.directory("dir"), &options().root(RootKind::RegularFile)),
             "checking the mountpoint: it is a directory, and the filesystem's root is a regular file; give a regular file as the mountpoint"
         );
     });
@@ -131,9 +125,7 @@ fn a_missing_device_is_said() {
                 "opening /dev/fusible: No such file or directory (os error 2); load the kernel module with modprobe fuse, or in a container pass the device in"
             );
             assert_eq!(
-                failure(&at, &options().device("/dev/null").method(method))
-                    .split(':')
-                    .next(),
+                failure(&at, &options().device("/dev/null").method(method)).split(':').next(),
                 Some(match method {
                     MountMethod::NewApi => "creating the mount",
                     _ => "calling mount(2)",
@@ -192,10 +184,9 @@ fn forbidden_suid() {
 }
 
 fn not_permitted() {
-    for (method, step) in [
-        (MountMethod::NewApi, "opening a filesystem context (fsopen)"),
-        (MountMethod::Mount2, "calling mount(2)"),
-    ] {
+    for (method, step) in
+        [(MountMethod::NewApi, "opening a filesystem context (fsopen)"), (MountMethod::Mount2, "calling mount(2)")]
+    {
         assert_eq!(
             failure(&argument(0), &options().method(method)),
             format!(
@@ -217,14 +208,8 @@ fn a_missing_helper_is_said() {
 
 fn no_helper() {
     let text = failure(&argument(0), &options());
-    assert!(
-        text.starts_with("looking for fusermount3: not found on PATH="),
-        "{text}"
-    );
-    assert!(
-        text.ends_with("; install the package fuse3, run as root, or use unshare -Urm"),
-        "{text}"
-    );
+    assert!(text.starts_with("looking for fusermount3: not found on PATH="), "{text}");
+    assert!(text.ends_with("; install the package fuse3, run as root, or use unshare -Urm"), "{text}");
     let helper = Path::new("/nowhere/fusermount3");
     assert_eq!(
         failure(&argument(0), &options().helper(helper)),
@@ -248,15 +233,9 @@ fn a_helper_that_lost_its_setuid_bit_is_said() {
 fn no_setuid() {
     let helper = argument(1);
     let text = failure(&argument(0), &options().helper(&helper));
+    assert!(text.starts_with(&format!("running {}: exit status: 1: ", helper.display())), "{text}");
     assert!(
-        text.starts_with(&format!("running {}: exit status: 1: ", helper.display())),
-        "{text}"
-    );
-    assert!(
-        text.ends_with(&format!(
-            "; it is not setuid root: have root run chmod u+s {}",
-            helper.display()
-        )),
+        text.ends_with(&format!("; it is not setuid root: have root run chmod u+s {}", helper.display())),
         "{text}"
     );
 }
@@ -285,40 +264,17 @@ fn not_writable() {
 fn a_helper_that_dies_half_way_is_said() {
     Stage::run(|stage| {
         let at = stage.directory("mnt");
-        let by = |helper: &Path| {
-            failure(
-                &at,
-                &options().method(MountMethod::Fusermount).helper(helper),
-            )
-        };
+        let by = |helper: &Path| failure(&at, &options().method(MountMethod::Fusermount).helper(helper));
         let killed = stage.script("killed", "echo 'about to die' >&2; kill -9 $$");
-        assert_eq!(
-            by(&killed),
-            format!(
-                "running {}: signal: 9 (SIGKILL): about to die",
-                killed.display()
-            )
-        );
+        assert_eq!(by(&killed), format!("running {}: signal: 9 (SIGKILL): about to die", killed.display()));
         let idle = stage.script("idle", "exit 0");
-        assert_eq!(
-            by(&idle),
-            format!(
-                "running {}: ended without handing over the device",
-                idle.display()
-            )
-        );
+        assert_eq!(by(&idle), format!("running {}: ended without handing over the device", idle.display()));
         let failing = stage.script("failing", "echo one >&2; echo two >&2; exit 3");
-        assert_eq!(
-            by(&failing),
-            format!("running {}: exit status: 3: one; two", failing.display())
-        );
+        assert_eq!(by(&failing), format!("running {}: exit status: 3: one; two", failing.display()));
         let program = stage.file("program-not", "");
         assert_eq!(
             by(&program),
-            format!(
-                "starting {}: Permission denied (os error 13); reinstall the package fuse3",
-                program.display()
-            )
+            format!("starting {}: Permission denied (os error 13); reinstall the package fuse3", program.display())
         );
         assert_eq!(listed(&at), None);
     });
@@ -339,10 +295,7 @@ fn a_helper_that_mounts_and_then_dies_leaves_nothing_mounted() {
             kill -9 $$"#;
         let helper = stage.script("half", body);
         assert_eq!(
-            failure(
-                &at,
-                &options().method(MountMethod::Fusermount).helper(&helper)
-            ),
+            failure(&at, &options().method(MountMethod::Fusermount).helper(&helper)),
             format!("running {}: signal: 9 (SIGKILL)", helper.display())
         );
         assert_eq!(listed(&at), None);
@@ -362,19 +315,13 @@ fn names_that_break_lists_are_refused() {
                 "a\0b",
                 "checking option fsname=a\\u{0}b: it contains a NUL byte, which the kernel cannot take; take the byte out",
             ),
-            (
-                "",
-                "checking option fsname=: it is empty; give a name or leave the option out",
-            ),
+            ("", "checking option fsname=: it is empty; give a name or leave the option out"),
         ] {
             assert_eq!(failure(&at, &options().source(name)), expected);
         }
         let text = message(mount(&at, &MountOptions::new().subtype("x\ny")));
         assert!(text.starts_with("mounting x\\ny on "), "{text}");
-        assert!(
-            text.contains(": checking option subtype=x\\ny: it contains a newline"),
-            "{text}"
-        );
+        assert!(text.contains(": checking option subtype=x\\ny: it contains a newline"), "{text}");
         let bytes = OsString::from_vec(b"\xff\xfe".to_vec());
         drop(mount(&at, &options().source(bytes)).unwrap());
     });

@@ -14,11 +14,7 @@ use nix::mount::MsFlags;
 
 use crate::stage::{Answer, Stage, listed, mount, mount_kind, serve, served};
 
-const METHODS: [MountMethod; 3] = [
-    MountMethod::NewApi,
-    MountMethod::Mount2,
-    MountMethod::Fusermount,
-];
+const METHODS: [MountMethod; 3] = [MountMethod::NewApi, MountMethod::Mount2, MountMethod::Fusermount];
 
 #[test]
 fn every_method_mounts_and_unmounts_as_root() {
@@ -31,14 +27,8 @@ fn every_method_mounts_and_unmounts_as_root() {
             assert_eq!(mounted.guard.mountpoint(), at);
             assert!(served(&at), "{method:?}");
             let (options, fstype, source, _) = listed(&at).unwrap();
-            assert_eq!(
-                (fstype.as_str(), source.as_str()),
-                ("fuse.testfs", "testfs")
-            );
-            assert!(
-                options.starts_with("rw,nosuid,nodev"),
-                "{method:?}: {options}"
-            );
+            assert_eq!((fstype.as_str(), source.as_str()), ("fuse.testfs", "testfs"));
+            assert!(options.starts_with("rw,nosuid,nodev"), "{method:?}: {options}");
 
             mounted.guard.unmount(Unmount::Plain).unwrap();
             mounted.guard.unmount(Unmount::Plain).unwrap();
@@ -82,8 +72,7 @@ fn every_option_reaches_the_kernel_by_every_method() {
             assert_eq!(generic, "ro,nodev,noexec,noatime", "{method:?}");
             assert_eq!(source, "src");
             assert_eq!(
-                own,
-                "ro,sync,dirsync,user_id=0,group_id=0,default_permissions,allow_other,max_read=65536",
+                own, "ro,sync,dirsync,user_id=0,group_id=0,default_permissions,allow_other,max_read=65536",
                 "{method:?}"
             );
         }
@@ -105,11 +94,7 @@ fn access_time_flags_reach_the_kernel() {
                 let _mounted = mount(&at, &options).unwrap();
                 let (generic, _, _, own) = listed(&at).unwrap();
                 assert_eq!(generic, listed_as, "{method:?} {flag:?}");
-                assert_eq!(
-                    own.contains("lazytime"),
-                    flag == MountFlag::LazyTime,
-                    "{own}"
-                );
+                assert_eq!(own.contains("lazytime"), flag == MountFlag::LazyTime, "{own}");
             }
         }
     });
@@ -120,10 +105,7 @@ fn commas_and_backslashes_in_names_stay_in_the_names() {
     Stage::run(|stage| {
         let at = stage.directory("mnt");
         for method in METHODS {
-            let options = MountOptions::new()
-                .source(r"a,ro,b\c d")
-                .subtype(r"x,allow_other\y")
-                .method(method);
+            let options = MountOptions::new().source(r"a,ro,b\c d").subtype(r"x,allow_other\y").method(method);
             let _mounted = mount(&at, &options).unwrap();
             let (generic, fstype, source, own) = listed(&at).unwrap();
             assert_eq!(source, r"a,ro,b\134c\040d", "{method:?}");
@@ -244,9 +226,7 @@ fn a_refused_init_is_a_mount_error_where_init_is_synchronous() {
             let prepared = mount::prepare(&at, &MountOptions::new().method(method)).unwrap();
             assert_eq!(prepared.init_is_synchronous(), kernel_at_least(6, 18));
             if !prepared.init_is_synchronous() {
-                prepared
-                    .finish()
-                    .expect("an older kernel mounts before INIT");
+                prepared.finish().expect("an older kernel mounts before INIT");
                 continue;
             }
             let device = prepared.device().try_clone_to_owned().unwrap();
@@ -279,23 +259,9 @@ fn kernel_at_least(major: u32, minor: u32) -> bool {
 fn a_given_device_works_and_is_not_unmounted() {
     Stage::run(|stage| {
         let at = stage.directory("mnt");
-        let device = fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/fuse")
-            .unwrap();
-        let data = format!(
-            "fd={},rootmode=40000,user_id=0,group_id=0",
-            device.as_raw_fd()
-        );
-        nix::mount::mount(
-            Some("given"),
-            &at,
-            Some("fuse"),
-            MsFlags::empty(),
-            Some(data.as_str()),
-        )
-        .unwrap();
+        let device = fs::File::options().read(true).write(true).open("/dev/fuse").unwrap();
+        let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+        nix::mount::mount(Some("given"), &at, Some("fuse"), MsFlags::empty(), Some(data.as_str())).unwrap();
 
         fcntl(&device, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
         let path = format!("/dev/fd/{}", device.as_raw_fd());
@@ -307,10 +273,7 @@ fn a_given_device_works_and_is_not_unmounted() {
         assert!(served(&at));
 
         mounted.guard.unmount(Unmount::Plain).unwrap();
-        assert_eq!(
-            mounted.guard.root().unwrap_err().raw_os_error(),
-            Some(nix::libc::EOPNOTSUPP)
-        );
+        assert_eq!(mounted.guard.root().unwrap_err().raw_os_error(), Some(nix::libc::EOPNOTSUPP));
         assert!(served(&at));
         nix::mount::umount(&at).unwrap();
         assert_eq!(mounted.daemon_end(), Some(nix::libc::ENODEV));
@@ -334,9 +297,7 @@ fn a_given_socket_works() {
 fn threads_mount_at_once_in_one_process() {
     Stage::run(|stage| {
         let before = std::env::current_dir().unwrap();
-        let places: Vec<_> = (0..8)
-            .map(|n| stage.directory(&format!("mnt{n}")))
-            .collect();
+        let places: Vec<_> = (0..8).map(|n| stage.directory(&format!("mnt{n}"))).collect();
         thread::scope(|scope| {
             for (place, method) in places.iter().zip(METHODS.iter().cycle()) {
                 scope.spawn(move || {

@@ -40,13 +40,10 @@ impl Stage {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let stage = Self {
-            directory: directory.path().canonicalize().unwrap(),
-        };
+        let stage = Self { directory: directory.path().canonicalize().unwrap() };
         thread::scope(|scope| {
             let ran = scope.spawn(|| {
-                unshare(CloneFlags::CLONE_NEWNS)
-                    .expect("these tests need root, for a mount namespace");
+                unshare(CloneFlags::CLONE_NEWNS).expect("these tests need root, for a mount namespace");
                 let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
                 mount2(NOTHING, "/", NOTHING, private, NOTHING).unwrap();
                 test(&stage);
@@ -97,14 +94,7 @@ impl Stage {
     /// Makes `/dev/fuse` have this mode, in this namespace.
     pub(crate) fn device_mode(&self, mode: u32) {
         let dev = self.directory("dev");
-        mount2(
-            Some("tmpfs"),
-            &dev,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            NOTHING,
-        )
-        .unwrap();
+        mount2(Some("tmpfs"), &dev, Some("tmpfs"), MsFlags::empty(), NOTHING).unwrap();
         let device = dev.join("fuse");
         let before = umask(Mode::empty());
         let bits = Mode::from_bits_truncate(mode);
@@ -115,14 +105,7 @@ impl Stage {
 
     /// Mounts a tmpfs, as somebody else would.
     pub(crate) fn mount_tmpfs(&self, at: &Path) {
-        mount2(
-            Some("foreign"),
-            at,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            NOTHING,
-        )
-        .unwrap();
+        mount2(Some("foreign"), at, Some("tmpfs"), MsFlags::empty(), NOTHING).unwrap();
     }
 
     /// A child that runs a scenario of this test program in this namespace.
@@ -144,9 +127,12 @@ impl Stage {
         command
             .args(["--exact", "stage::scenario_of_a_child", "--nocapture"])
             .env("FUSEWIRE_SCENARIO", scenario)
-            .envs(arguments.iter().enumerate().map(|(number, argument)| {
-                (format!("FUSEWIRE_ARGUMENT_{number}"), argument.as_os_str())
-            }))
+            .envs(
+                arguments
+                    .iter()
+                    .enumerate()
+                    .map(|(number, argument)| (format!("FUSEWIRE_ARGUMENT_{number}"), argument.as_os_str())),
+            )
             .current_dir("/")
             .stdin(Stdio::null());
         if who != Who::Root {
@@ -169,16 +155,10 @@ impl Stage {
 
     /// Starts a child and waits for its word that it is ready.
     pub(crate) fn start_child(&self, scenario: &str, who: Who, arguments: &[&Path]) -> Child {
-        let mut child = self
-            .child(scenario, who, arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            self.child(scenario, who, arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-        let ready = lines
-            .map_while(Result::ok)
-            .any(|line| line.ends_with(READY));
+        let ready = lines.map_while(Result::ok).any(|line| line.ends_with(READY));
         assert!(ready, "{scenario} as {who:?} ended before it was ready");
         child
     }
@@ -204,9 +184,7 @@ pub(crate) fn ready_and_wait() {
 
 /// An argument of the scenario.
 pub(crate) fn argument(number: usize) -> PathBuf {
-    std::env::var_os(format!("FUSEWIRE_ARGUMENT_{number}"))
-        .expect("the scenario's argument")
-        .into()
+    std::env::var_os(format!("FUSEWIRE_ARGUMENT_{number}")).expect("the scenario's argument").into()
 }
 
 /// Where the children of other tests start. By itself it does nothing.
@@ -216,15 +194,11 @@ fn scenario_of_a_child() {
         return;
     };
     let scenario = scenario.to_str().unwrap();
-    let (_, run) = [
-        crate::users::SCENARIOS,
-        crate::watching::SCENARIOS,
-        crate::errors::SCENARIOS,
-    ]
-    .into_iter()
-    .flatten()
-    .find(|(name, _)| *name == scenario)
-    .expect("a known scenario");
+    let (_, run) = [crate::users::SCENARIOS, crate::watching::SCENARIOS, crate::errors::SCENARIOS]
+        .into_iter()
+        .flatten()
+        .find(|(name, _)| *name == scenario)
+        .expect("a known scenario");
     run();
 }
 
@@ -247,11 +221,7 @@ pub(crate) fn mount(at: &Path, options: &MountOptions) -> Result<Mounted, MountE
     mount_kind(at, options, RootKind::Directory)
 }
 
-pub(crate) fn mount_kind(
-    at: &Path,
-    options: &MountOptions,
-    kind: RootKind,
-) -> Result<Mounted, MountError> {
+pub(crate) fn mount_kind(at: &Path, options: &MountOptions, kind: RootKind) -> Result<Mounted, MountError> {
     let prepared = mount::prepare(at, options)?;
     let device = prepared.device().try_clone_to_owned().unwrap();
     if prepared.init_is_synchronous() {
@@ -339,25 +309,15 @@ pub(crate) fn served(path: &Path) -> bool {
 /// One line of the thread's mountinfo, as (options, type, source, superblock's options), of the topmost mount at `path`.
 pub(crate) fn listed(path: &Path) -> Option<(String, String, String, String)> {
     let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    let line = text
-        .lines()
-        .rfind(|line| line.split(' ').nth(4) == path.to_str())?;
+    let line = text.lines().rfind(|line| line.split(' ').nth(4) == path.to_str())?;
     let fields: Vec<&str> = line.split(' ').collect();
     let dash = fields.iter().position(|field| *field == "-").unwrap();
-    Some((
-        fields[5].to_owned(),
-        fields[dash + 1].to_owned(),
-        fields[dash + 2].to_owned(),
-        fields[dash + 3].to_owned(),
-    ))
+    Some((fields[5].to_owned(), fields[dash + 1].to_owned(), fields[dash + 2].to_owned(), fields[dash + 3].to_owned()))
 }
 
 /// Waits until nothing is mounted at `path`; the kernel tells when the list of mounts changes.
 pub(crate) fn wait_until_unmounted(path: &Path) -> bool {
-    let list = OpenOptions::new()
-        .read(true)
-        .open("/proc/thread-self/mountinfo")
-        .unwrap();
+    let list = OpenOptions::new().read(true).open("/proc/thread-self/mountinfo").unwrap();
     let end = Instant::now() + PATIENCE;
     while listed(path).is_some() {
         let left = end.saturating_duration_since(Instant::now());
@@ -365,11 +325,7 @@ pub(crate) fn wait_until_unmounted(path: &Path) -> bool {
             return false;
         }
         let mut asked = [PollFd::new(list.as_fd(), PollFlags::POLLPRI)];
-        poll(
-            &mut asked,
-            PollTimeout::try_from(left.min(Duration::from_secs(1))).unwrap(),
-        )
-        .unwrap();
+        poll(&mut asked, PollTimeout::try_from(left.min(Duration::from_secs(1))).unwrap()).unwrap();
     }
     true
 }

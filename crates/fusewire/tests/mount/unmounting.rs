@@ -7,11 +7,7 @@ use nix::mount::{MntFlags, umount, umount2};
 
 use crate::stage::{Stage, listed, mount, served};
 
-const METHODS: [MountMethod; 3] = [
-    MountMethod::NewApi,
-    MountMethod::Mount2,
-    MountMethod::Fusermount,
-];
+const METHODS: [MountMethod; 3] = [MountMethod::NewApi, MountMethod::Mount2, MountMethod::Fusermount];
 
 #[test]
 fn dropping_the_guard_unmounts() {
@@ -103,15 +99,9 @@ fn a_mount_on_top_is_named_and_left_alone() {
         let error = mounted.guard.unmount(Unmount::Lazy).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!(
-                "unmounting {}: foreign is mounted over it; unmount that first",
-                at.display()
-            )
+            format!("unmounting {}: foreign is mounted over it; unmount that first", at.display())
         );
-        assert_eq!(
-            mounted.guard.root().unwrap_err().raw_os_error(),
-            Some(nix::libc::ENOENT)
-        );
+        assert_eq!(mounted.guard.root().unwrap_err().raw_os_error(), Some(nix::libc::ENOENT));
         umount(&at).unwrap();
         assert!(served(&at));
         mounted.guard.unmount(Unmount::Plain).unwrap();
@@ -128,10 +118,7 @@ fn an_aborted_connection_is_still_unmounted() {
         // A forced unmount of a busy mount aborts the connection and leaves the mount.
         assert!(umount2(&at, MntFlags::MNT_FORCE).is_err());
         drop(root);
-        assert_eq!(
-            fs::metadata(&at).unwrap_err().raw_os_error(),
-            Some(nix::libc::ENOTCONN)
-        );
+        assert_eq!(fs::metadata(&at).unwrap_err().raw_os_error(), Some(nix::libc::ENOTCONN));
         mounted.guard.unmount(Unmount::Plain).unwrap();
         assert_eq!(listed(&at), None);
     });

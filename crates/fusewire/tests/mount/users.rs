@@ -26,30 +26,17 @@ fn an_ordinary_user_mounts_through_the_helper() {
 
 fn mount_as_user() {
     let at = argument(0);
-    let options = MountOptions::new()
-        .subtype("test,fs")
-        .source(r"a,b\c")
-        .default_permissions();
+    let options = MountOptions::new().subtype("test,fs").source(r"a,b\c").default_permissions();
     let mut mounted = mount(&at, &options).unwrap();
     assert_eq!(mounted.guard.method(), MountMethod::Fusermount);
     assert!(served(&at));
     let (generic, fstype, source, own) = listed(&at).unwrap();
-    assert_eq!(
-        (fstype.as_str(), source.as_str()),
-        ("fuse.test,fs", r"a,b\134c")
-    );
+    assert_eq!((fstype.as_str(), source.as_str()), ("fuse.test,fs", r"a,b\134c"));
     assert!(generic.starts_with("rw,nosuid,nodev"), "{generic}");
-    assert_eq!(
-        own,
-        format!("rw,user_id={USER},group_id={USER},default_permissions")
-    );
+    assert_eq!(own, format!("rw,user_id={USER},group_id={USER},default_permissions"));
 
     let root = mounted.guard.root().unwrap();
-    let busy = mounted
-        .guard
-        .unmount(Unmount::Plain)
-        .unwrap_err()
-        .to_string();
+    let busy = mounted.guard.unmount(Unmount::Plain).unwrap_err().to_string();
     assert!(busy.contains("fusermount3: exit status: 1: "), "{busy}");
     assert!(served(&at));
     drop(root);

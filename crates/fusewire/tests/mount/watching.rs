@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use fusewire::mount::{MountMethod, MountOptions, Unmount};
 
-use crate::stage::{
-    PATIENCE, Stage, Who, argument, listed, mount, ready_and_wait, served, wait_until_unmounted,
-};
+use crate::stage::{PATIENCE, Stage, Who, argument, listed, mount, ready_and_wait, served, wait_until_unmounted};
 
 pub(crate) const SCENARIOS: &[(&str, fn())] = &[
     ("serve_watched", || {
@@ -18,18 +16,10 @@ pub(crate) const SCENARIOS: &[(&str, fn())] = &[
         serve_until_told(MountOptions::new());
     }),
     ("serve_watched_mount2", || {
-        serve_until_told(
-            MountOptions::new()
-                .auto_unmount()
-                .method(MountMethod::Mount2),
-        );
+        serve_until_told(MountOptions::new().auto_unmount().method(MountMethod::Mount2));
     }),
     ("serve_watched_helper", || {
-        serve_until_told(
-            MountOptions::new()
-                .auto_unmount()
-                .method(MountMethod::Fusermount),
-        );
+        serve_until_told(MountOptions::new().auto_unmount().method(MountMethod::Fusermount));
     }),
 ];
 
@@ -55,15 +45,8 @@ fn goes_with_its_killed_daemon(stage: &Stage, scenario: &str, who: Who, at: &Pat
 fn a_killed_daemon_of_root_leaves_no_mount() {
     Stage::run(|stage| {
         let at = stage.directory("mnt");
-        for scenario in [
-            "serve_watched",
-            "serve_watched_mount2",
-            "serve_watched_helper",
-        ] {
-            assert!(
-                goes_with_its_killed_daemon(stage, scenario, Who::Root, &at),
-                "{scenario}"
-            );
+        for scenario in ["serve_watched", "serve_watched_mount2", "serve_watched_helper"] {
+            assert!(goes_with_its_killed_daemon(stage, scenario, Who::Root, &at), "{scenario}");
             assert!(no_watcher_is_left(), "{scenario}");
         }
     });
@@ -74,12 +57,7 @@ fn a_killed_daemon_of_an_ordinary_user_leaves_no_mount() {
     Stage::run(|stage| {
         stage.device_mode(0o666);
         let at = stage.users_directory("mnt");
-        assert!(goes_with_its_killed_daemon(
-            stage,
-            "serve_watched",
-            Who::User,
-            &at
-        ));
+        assert!(goes_with_its_killed_daemon(stage, "serve_watched", Who::User, &at));
         assert!(no_watcher_is_left());
     });
 }
@@ -90,12 +68,7 @@ fn without_auto_unmount_a_killed_daemon_leaves_its_mount() {
         stage.device_mode(0o666);
         let at = stage.users_directory("mnt");
         for who in [Who::Root, Who::User] {
-            assert!(!goes_with_its_killed_daemon(
-                stage,
-                "serve_unwatched",
-                who,
-                &at
-            ));
+            assert!(!goes_with_its_killed_daemon(stage, "serve_unwatched", who, &at));
             nix::mount::umount(&at).unwrap();
         }
     });
@@ -105,11 +78,7 @@ fn without_auto_unmount_a_killed_daemon_leaves_its_mount() {
 fn a_plain_unmount_ends_the_watcher() {
     Stage::run(|stage| {
         let at = stage.directory("mnt");
-        for method in [
-            MountMethod::NewApi,
-            MountMethod::Mount2,
-            MountMethod::Fusermount,
-        ] {
+        for method in [MountMethod::NewApi, MountMethod::Mount2, MountMethod::Fusermount] {
             let options = MountOptions::new().auto_unmount().method(method);
             let mut mounted = mount(&at, &options).unwrap();
             the_watcher();
@@ -190,8 +159,7 @@ fn watchers() -> Vec<String> {
             let process = Path::new("/proc").join(pid);
             // The name is set early on, but not at once; the forks before have the name of this program.
             fs::read_link(process.join("ns/mnt")).is_ok_and(|space| space == own)
-                && fs::read_to_string(process.join("comm"))
-                    .is_ok_and(|name| name == "auto_unmount\n")
+                && fs::read_to_string(process.join("comm")).is_ok_and(|name| name == "auto_unmount\n")
         })
         .collect()
 }
