@@ -220,6 +220,14 @@ pub struct Statfs {
     pub frsize: u32,
 }
 
+impl Statfs {
+    /// Nothing is known but the longest name that Linux has, and the unit of blocks.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { namelen: 255, bsize: 512, frsize: 512, ..Self::default() }
+    }
+}
+
 bitflags! {
     /// Which fields of a `STATX` are asked for, or filled in (`stx_mask`).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

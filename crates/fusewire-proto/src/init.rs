@@ -105,6 +105,15 @@ bitflags! {
     }
 }
 
+impl InitFlags {
+    /// Every flag that has a name here.
+    #[must_use]
+    pub const fn all_named() -> Self {
+        // They have no gaps.
+        Self::from_bits_retain((Self::REQUEST_TIMEOUT.bits() << 1) - 1)
+    }
+}
+
 /// The oldest protocol minor that is accepted: Linux 5.4.
 pub const OLDEST_MINOR: u32 = 31;
 /// The protocol minor that this crate speaks.

@@ -1,3 +1,53 @@
-//! (being written)
+//! FUSE filesystems for Linux in Rust: mount, session, dispatch and the [`Filesystem`] trait, without libfuse.
+//!
+//! A filesystem is a value that implements [`Filesystem`]. [`mount()`] mounts it and serves it in threads of its own, until
+//! the returned [`Mounted`] is dropped or somebody unmounts it.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use fusewire::mount::MountOptions;
+//! use fusewire::{Attr, Context, Errno, FileType, Filesystem, SessionConfig, op, reply};
+//!
+//! struct Empty;
+//!
+//! impl Filesystem for Empty {
+//!     fn getattr(&self, _: &Context<'_>, _: op::Getattr) -> Result<reply::Attributes, Errno> {
+//!         Ok(reply::Attributes::new(Attr::new(1, FileType::DIRECTORY, 0o755), Duration::MAX))
+//!     }
+//! }
+//!
+//! let options = MountOptions::new().subtype("empty");
+//! let mut mounted = fusewire::mount(Empty, "/mnt/empty".as_ref(), &options, SessionConfig::default())?;
+//! mounted.wait()?; // until somebody unmounts it
+//! # Ok::<(), fusewire::Error>(())
+//! ```
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`Filesystem`] | the trait: a method for each operation |
+//! | [`op`], [`reply`] | what is asked, and what is answered: one struct each |
+//! | [`sink`] | places for replies that carry bytes |
+//! | [`mod@mount`] | mounting: a file descriptor of `/dev/fuse`, mounted somewhere |
+//! | [`session`] | a connection, from `INIT` to its end |
+//! | [`transport`] | how requests come in and replies go out |
+//!
+//! There is no global state: any number of filesystems can be mounted by one process.
 
+mod context;
+mod dispatch;
+mod filesystem;
 pub mod mount;
+mod mounted;
+mod notifier;
+pub mod session;
+pub mod sink;
+pub mod transport;
+
+pub use context::{Context, Slot, Slots};
+pub use filesystem::Filesystem;
+pub use fusewire_proto::init::{InitError, Wishes};
+pub use fusewire_proto::*;
+pub use mounted::{Error, Mounted, mount};
+pub use notifier::Notifier;
+pub use session::{Session, SessionConfig, SessionError};
+pub use transport::Workers;

@@ -1,2 +1,3 @@
 //! (being written)
+#![forbid(unsafe_code)]
 fn main() {}

@@ -30,7 +30,7 @@ nix::ioctl_none!(sync_init, IOC_MAGIC, IOC_SYNC_INIT);
 
 /// Opens the FUSE device for a new connection.
 pub(super) fn open(device: &Path) -> Result<OwnedFd, MountFault> {
-    let opened = OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_CLOEXEC).open(device);
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open(device);
     let cause = match opened {
         Ok(file) => {
             let metadata = file.metadata();
@@ -85,7 +85,7 @@ pub(super) fn is_over(device: BorrowedFd<'_>) -> bool {
 pub(super) fn take_given(number: i32) -> Result<OwnedFd, MountFault> {
     let fault = |problem: String| MountFault::GivenFd { fd: number, problem };
     // SAFETY: fcntl with F_DUPFD_CLOEXEC touches no memory; a number that is not open gives EBADF.
-    let copied = unsafe { nix::libc::fcntl(number, nix::libc::F_DUPFD_CLOEXEC, 3) };
+    let copied = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
     let copied = Errno::result(copied).map_err(|errno| fault(format!("{}", io::Error::from(errno))))?;
     // SAFETY: the kernel has just made this descriptor, so nothing else in the process owns it.
     let copy = unsafe { OwnedFd::from_raw_fd(copied) };
@@ -98,7 +98,7 @@ pub(super) fn take_given(number: i32) -> Result<OwnedFd, MountFault> {
     }
 
     // SAFETY: fcntl with F_SETFD touches no memory; `number` was open just now, and if it no longer is this gives EBADF.
-    let marked = unsafe { nix::libc::fcntl(number, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC) };
+    let marked = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
     Errno::result(marked).map_err(|errno| fault(format!("{}", io::Error::from(errno))))?;
     Ok(copy)
 }

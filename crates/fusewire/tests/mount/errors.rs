@@ -48,7 +48,7 @@ fn the_os_error_is_kept() {
     Stage::run(|stage| {
         let error = prepare(&stage.path("nowhere"), &options()).unwrap_err();
         assert!(matches!(error.fault(), MountFault::NoMountpoint { .. }));
-        assert_eq!(error.os_error().unwrap().raw_os_error(), Some(nix::libc::ENOENT));
+        assert_eq!(error.os_error().unwrap().raw_os_error(), Some(libc::ENOENT));
         assert_eq!(error.mountpoint(), stage.path("nowhere"));
     });
 }

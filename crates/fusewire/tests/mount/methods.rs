@@ -34,7 +34,7 @@ fn every_method_mounts_and_unmounts_as_root() {
             mounted.guard.unmount(Unmount::Plain).unwrap();
             mounted.guard.unmount(Unmount::Lazy).unwrap();
             assert_eq!(listed(&at), None);
-            assert_eq!(mounted.daemon_end(), Some(nix::libc::ENODEV));
+            assert_eq!(mounted.daemon_end(), Some(libc::ENODEV));
         }
     });
 }
@@ -241,7 +241,7 @@ fn a_refused_init_is_a_mount_error_where_init_is_synchronous() {
             assert!(text.contains(step), "{text}");
             assert_eq!(listed(&at), None);
             let end = daemon.join().unwrap();
-            assert_eq!(end.raw_os_error(), Some(nix::libc::ENODEV));
+            assert_eq!(end.raw_os_error(), Some(libc::ENODEV));
         }
     });
 }
@@ -273,10 +273,10 @@ fn a_given_device_works_and_is_not_unmounted() {
         assert!(served(&at));
 
         mounted.guard.unmount(Unmount::Plain).unwrap();
-        assert_eq!(mounted.guard.root().unwrap_err().raw_os_error(), Some(nix::libc::EOPNOTSUPP));
+        assert_eq!(mounted.guard.root().unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
         assert!(served(&at));
         nix::mount::umount(&at).unwrap();
-        assert_eq!(mounted.daemon_end(), Some(nix::libc::ENODEV));
+        assert_eq!(mounted.daemon_end(), Some(libc::ENODEV));
     });
 }
 

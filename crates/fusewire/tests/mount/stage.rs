@@ -258,9 +258,9 @@ pub(crate) fn serve(device: OwnedFd, kind: RootKind, answer: Answer) -> io::Erro
             2 | 36 | 42 => continue,
             3 => (0, attributes(kind)),
             17 => (0, vec![0; 80]),
-            26 if answer == Answer::Refuse => (-nix::libc::EPROTO, Vec::new()),
+            26 if answer == Answer::Refuse => (-libc::EPROTO, Vec::new()),
             26 => (0, init()),
-            _ => (-nix::libc::ENOSYS, Vec::new()),
+            _ => (-libc::ENOSYS, Vec::new()),
         };
         let mut reply = Vec::new();
         reply.extend(u32::try_from(16 + body.len()).unwrap().to_ne_bytes());

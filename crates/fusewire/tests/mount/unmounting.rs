@@ -16,7 +16,7 @@ fn dropping_the_guard_unmounts() {
         for method in METHODS {
             let mounted = mount(&at, &MountOptions::new().method(method)).unwrap();
             assert!(served(&at));
-            assert_eq!(mounted.daemon_end(), Some(nix::libc::ENODEV));
+            assert_eq!(mounted.daemon_end(), Some(libc::ENODEV));
             assert_eq!(listed(&at), None);
         }
     });
@@ -42,7 +42,7 @@ fn a_busy_mount_is_unmounted_lazily_only() {
         assert_eq!(listed(&at), None);
         assert!(!mounted.daemon.is_finished());
         drop(root);
-        assert_eq!(mounted.daemon_end(), Some(nix::libc::ENODEV));
+        assert_eq!(mounted.daemon_end(), Some(libc::ENODEV));
     });
 }
 
@@ -86,7 +86,7 @@ fn the_next_mount_of_the_same_filesystem_is_left_alone() {
         first.guard.unmount(Unmount::Plain).unwrap();
         drop(first);
         assert!(served(&at));
-        assert_eq!(second.daemon_end(), Some(nix::libc::ENODEV));
+        assert_eq!(second.daemon_end(), Some(libc::ENODEV));
     });
 }
 
@@ -101,7 +101,7 @@ fn a_mount_on_top_is_named_and_left_alone() {
             error.to_string(),
             format!("unmounting {}: foreign is mounted over it; unmount that first", at.display())
         );
-        assert_eq!(mounted.guard.root().unwrap_err().raw_os_error(), Some(nix::libc::ENOENT));
+        assert_eq!(mounted.guard.root().unwrap_err().raw_os_error(), Some(libc::ENOENT));
         umount(&at).unwrap();
         assert!(served(&at));
         mounted.guard.unmount(Unmount::Plain).unwrap();
@@ -118,7 +118,7 @@ fn an_aborted_connection_is_still_unmounted() {
         // A forced unmount of a busy mount aborts the connection and leaves the mount.
         assert!(umount2(&at, MntFlags::MNT_FORCE).is_err());
         drop(root);
-        assert_eq!(fs::metadata(&at).unwrap_err().raw_os_error(), Some(nix::libc::ENOTCONN));
+        assert_eq!(fs::metadata(&at).unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
         mounted.guard.unmount(Unmount::Plain).unwrap();
         assert_eq!(listed(&at), None);
     });

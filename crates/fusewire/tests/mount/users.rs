@@ -43,7 +43,7 @@ fn mount_as_user() {
     mounted.guard.unmount(Unmount::Plain).unwrap();
     assert_eq!(listed(&at), None);
     mounted.guard.unmount(Unmount::Plain).unwrap();
-    assert_eq!(mounted.daemon_end(), Some(nix::libc::ENODEV));
+    assert_eq!(mounted.daemon_end(), Some(libc::ENODEV));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn leak_nothing() {
     let count = |place: &str| fs::read_dir(place).unwrap().count();
     let round = || {
         let mounted = mount(&at, &MountOptions::new().auto_unmount()).unwrap();
-        assert_eq!(mounted.daemon_end(), Some(nix::libc::ENODEV));
+        assert_eq!(mounted.daemon_end(), Some(libc::ENODEV));
     };
     round();
     let before = (count("/proc/self/fd"), count("/proc/self/task"));

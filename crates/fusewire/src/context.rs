@@ -1,0 +1,197 @@
+//! Who asks: the circumstances of a request, and whether its caller has given up.
+//!
+//! What is asked is in the operation; this is what every operation has beside.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use fusewire_proto::ext::{Extensions, SecurityContext};
+use fusewire_proto::{Gid, Negotiated, Pid, RequestHeader, Uid, Unique};
+
+/// The circumstances of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    header: RequestHeader,
+    extensions: Extensions<'a>,
+    negotiated: &'a Negotiated,
+    slot: &'a Slot,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        header: RequestHeader,
+        extensions: Extensions<'a>,
+        negotiated: &'a Negotiated,
+        slot: &'a Slot,
+    ) -> Self {
+        Self { header, extensions, negotiated, slot }
+    }
+
+    /// Circumstances of your own making, to call a filesystem's methods directly. `slot` stands for the worker.
+    #[must_use]
+    pub fn detached(header: RequestHeader, negotiated: &'a Negotiated, slot: &'a Slot) -> Self {
+        Self::new(header, Extensions::default(), negotiated, slot)
+    }
+
+    /// The number of the request.
+    #[must_use]
+    pub fn unique(&self) -> Unique {
+        self.header.unique
+    }
+
+    /// The user id that access checks are made with (fsuid). `None` on an idmapped mount, except when something is created.
+    #[must_use]
+    pub fn uid(&self) -> Option<Uid> {
+        self.header.uid
+    }
+
+    /// The group id that access checks are made with (fsgid). `None` as for [`uid`](Self::uid).
+    #[must_use]
+    pub fn gid(&self) -> Option<Gid> {
+        self.header.gid
+    }
+
+    /// The process that asks; 0 if it is in a pid namespace that the mount cannot see, or the kernel itself.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.header.pid
+    }
+
+    /// Groups of the caller that came along with a request that makes an inode, with `CREATE_SUPP_GROUP`.
+    pub fn groups(&self) -> impl Iterator<Item = Gid> + use<'a> {
+        self.extensions.groups()
+    }
+
+    /// Security contexts that came along with a request that makes an inode, with `SECURITY_CTX`.
+    pub fn security_contexts(&self) -> impl Iterator<Item = SecurityContext<'a>> + use<'a> {
+        self.extensions.security_contexts()
+    }
+
+    /// What was negotiated for the connection.
+    #[must_use]
+    pub fn negotiated(&self) -> &'a Negotiated {
+        self.negotiated
+    }
+
+    /// Whether the caller has given up: it got a signal, and waits only for an answer to be let go. `EINTR` is the right
+    /// one, if nothing was done yet.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.slot.interrupted.load(Ordering::SeqCst) == self.header.unique.0
+    }
+
+    /// Runs `wait`, which blocks; when the caller gives up meanwhile, `wake` is called from another thread to end the
+    /// blocking. If the caller has given up before, it is called first. It may be called more than once.
+    ///
+    /// `wake` must not block: it sets off a condition variable, an event or a signal.
+    pub fn on_interrupt<R>(&self, wake: Arc<dyn Fn() + Send + Sync>, wait: impl FnOnce() -> R) -> R {
+        *self.slot.wake() = Some(Arc::clone(&wake));
+        // Either the interrupt finds the call to make, or it is seen here.
+        if self.is_interrupted() {
+            wake();
+        }
+        let result = wait();
+        *self.slot.wake() = None;
+        result
+    }
+}
+
+/// What a worker is at: which request, whether its caller has given up, and how many it has served.
+#[derive(Default)]
+pub struct Slot {
+    /// The request being served; 0: none.
+    current: AtomicU64,
+    /// The last request of this worker that was interrupted.
+    interrupted: AtomicU64,
+    served: AtomicU64,
+    wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+}
+
+/// A request has arrived and its number is not read yet.
+const ARRIVED: u64 = u64::MAX;
+
+impl Slot {
+    /// A request has arrived: this worker is at work from now on.
+    pub(crate) fn arrived(&self) {
+        self.current.store(ARRIVED, Ordering::SeqCst);
+    }
+
+    /// From now on an interrupt of `unique` finds this worker.
+    pub(crate) fn begin(&self, unique: Unique) {
+        self.current.store(unique.0, Ordering::SeqCst);
+    }
+
+    /// The request is served.
+    pub(crate) fn end(&self) {
+        self.current.store(0, Ordering::SeqCst);
+        // Only this worker writes it.
+        self.served.store(self.served.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    fn wake(&self) -> std::sync::MutexGuard<'_, Option<Arc<dyn Fn() + Send + Sync>>> {
+        self.wake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn interrupt(&self, target: Unique) -> Outcome {
+        if self.current.load(Ordering::SeqCst) != target.0 {
+            return Outcome::NotFound;
+        }
+        self.interrupted.store(target.0, Ordering::SeqCst);
+        let wake = self.wake().clone();
+        // If the worker has gone on to another request meanwhile, the call is not for it.
+        if let Some(wake) = wake.filter(|_| self.current.load(Ordering::SeqCst) == target.0) {
+            wake();
+        }
+        Outcome::Delivered
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+/// What became of an interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The request knows.
+    Delivered,
+    /// Nobody is at such a request (yet, or any more).
+    NotFound,
+}
+
+/// The slots of all workers of a session.
+#[derive(Debug, Default)]
+pub struct Slots {
+    all: RwLock<Vec<Arc<Slot>>>,
+}
+
+impl Slots {
+    pub(crate) fn add(&self) -> Arc<Slot> {
+        let slot = Arc::new(Slot::default());
+        self.all.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&slot));
+        slot
+    }
+
+    pub(crate) fn remove(&self, slot: &Arc<Slot>) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|other| !Arc::ptr_eq(other, slot));
+    }
+
+    /// Tells the request `target` that its caller has given up.
+    pub(crate) fn interrupt(&self, target: Unique) -> Outcome {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        let mut outcomes = all.iter().map(|slot| slot.interrupt(target));
+        outcomes.find(|outcome| *outcome == Outcome::Delivered).unwrap_or(Outcome::NotFound)
+    }
+
+    /// How many workers are at a request, and how many requests were served by those there are.
+    pub(crate) fn activity(&self) -> (usize, u64) {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        let at_work = all.iter().filter(|slot| slot.current.load(Ordering::SeqCst) != 0).count();
+        let served = all.iter().fold(0_u64, |sum, slot| sum.wrapping_add(slot.served.load(Ordering::Relaxed)));
+        (at_work, served)
+    }
+}

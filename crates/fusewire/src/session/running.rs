@@ -1,0 +1,150 @@
+//! A session that is served by threads of its own: to be waited for, and stopped.
+//!
+//! What the threads do is in the session itself.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+
+use crate::filesystem::Filesystem;
+use crate::notifier::Notifier;
+use crate::session::{Session, SessionError};
+use crate::transport::Transport;
+
+impl<F: Filesystem + 'static> Session<F> {
+    /// Opens and serves the connection in threads of its own.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn spawn(self) -> Result<Running, SessionError> {
+        self.spawn_after(|| Start::Now)
+    }
+
+    /// As [`spawn`](Self::spawn), after waiting for a word to start.
+    pub(crate) fn spawn_after(self, wait: impl FnOnce() -> Start + Send + 'static) -> Result<Running, SessionError> {
+        let stop: Arc<AtomicBool> = Arc::default();
+        let progress: Arc<Progress> = Arc::default();
+        let transport = Arc::downgrade(&self.transport);
+        let (stop_there, progress_there) = (Arc::clone(&stop), Arc::clone(&progress));
+        let thread = std::thread::Builder::new()
+            .name(String::from("fusewire-session"))
+            .spawn(move || {
+                // Whoever waits is told even if something panics.
+                let _closing = Closing(&progress_there);
+                if wait() == Start::Never {
+                    return Err(SessionError::Closed);
+                }
+                let mut open = self.open()?;
+                open.stop = stop_there;
+                progress_there.set(Phase::Open(open.notifier.clone()));
+                open.serve()
+            })
+            .map_err(SessionError::Thread)?;
+        Ok(Running { thread: Some(thread), progress, stop, transport })
+    }
+}
+
+/// Whether to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Receive.
+    Now,
+    /// There is nothing to receive from.
+    Never,
+}
+
+/// How far a session has come.
+#[derive(Debug, Default)]
+struct Progress {
+    phase: Mutex<Phase>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum Phase {
+    #[default]
+    Opening,
+    Open(Notifier),
+    Closed,
+}
+
+impl Progress {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, phase: Phase) {
+        *self.phase() = phase;
+        self.changed.notify_all();
+    }
+
+    /// The notifier, once the connection is open; `None` if it is closed by then.
+    fn wait_open(&self) -> Option<Notifier> {
+        let mut phase = self.phase();
+        loop {
+            match &*phase {
+                Phase::Opening => phase = self.changed.wait(phase).unwrap_or_else(PoisonError::into_inner),
+                Phase::Open(notifier) => return Some(notifier.clone()),
+                Phase::Closed => return None,
+            }
+        }
+    }
+}
+
+/// Says, when it goes, that the session is over.
+struct Closing<'a>(&'a Progress);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.set(Phase::Closed);
+    }
+}
+
+/// A session that is served by threads of its own. Dropping it leaves them to serve until the connection ends.
+#[derive(Debug)]
+pub struct Running {
+    thread: Option<JoinHandle<Result<(), SessionError>>>,
+    progress: Arc<Progress>,
+    stop: Arc<AtomicBool>,
+    transport: Weak<dyn Transport>,
+}
+
+impl Running {
+    /// Waits until the connection is open.
+    ///
+    /// # Errors
+    /// Why it could not be opened. Nothing is served then.
+    pub fn wait_open(&mut self) -> Result<Notifier, SessionError> {
+        match self.progress.wait_open() {
+            Some(notifier) => Ok(notifier),
+            None => Err(self.wait().err().unwrap_or(SessionError::Closed)),
+        }
+    }
+
+    /// Whether the session is over.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until the session is over. A second call has nothing to say.
+    ///
+    /// # Errors
+    /// Why it came to a bad end.
+    pub fn wait(&mut self) -> Result<(), SessionError> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(SessionError::Panicked),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the session to stop. Over a socket it does so at once; a worker that waits in `/dev/fuse` stops after its next
+    /// request.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(transport) = self.transport.upgrade() {
+            transport.close();
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Places for replies that carry bytes: a filesystem writes into them, and nothing is copied after that.
+//!
+//! A sink is the reply itself, not a copy of it: its room is the memory that goes to the kernel. It holds no more than the
+//! caller asked for.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use fusewire_proto::reply::{self, Dirent, Entry, ReplyBody, ReplyWriter};
+use fusewire_proto::{Errno, IoctlFlags, Negotiated};
+
+/// There is no room for another entry: the reply is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// The room of a reply, taken down to what the caller asked for.
+fn within(room: &mut [u8], limit: Option<u32>) -> &mut [u8] {
+    let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX).min(room.len());
+    room.get_mut(..most).unwrap_or(&mut [])
+}
+
+/// How a sink is made from the room of a reply, and how long the reply is in the end. Used by dispatch.
+pub(crate) trait Sink<'b>: Sized {
+    fn open(room: &'b mut [u8], limit: Option<u32>, negotiated: &'b Negotiated) -> Self;
+    fn length(&self) -> usize;
+}
+
+/// The reply to `READ` and `READLINK`.
+#[derive(Debug)]
+pub struct Data<'b> {
+    out: ReplyWriter<'b>,
+}
+
+impl<'b> Data<'b> {
+    /// A sink over memory of your own, to call a filesystem's methods directly.
+    #[must_use]
+    pub fn over(room: &'b mut [u8]) -> Self {
+        Self { out: ReplyWriter::new(room) }
+    }
+
+    /// How many more bytes the caller takes.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.out.remaining()
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        self.out.written()
+    }
+
+    /// Appends as much of `bytes` as the caller takes; returns how much that was.
+    pub fn put(&mut self, bytes: &[u8]) -> usize {
+        let most = bytes.len().min(self.remaining());
+        let taken = bytes.get(..most).unwrap_or(&[]);
+        // It fits: it was cut to do so.
+        self.out.put_bytes(taken).map_or(0, |()| most)
+    }
+
+    /// The room that is left, to be filled in place; then [`advance`](Self::advance). It holds what earlier replies left.
+    pub fn spare(&mut self) -> &mut [u8] {
+        self.out.spare()
+    }
+
+    /// Counts the first `length` bytes of [`spare`](Self::spare) as written.
+    pub fn advance(&mut self, length: usize) {
+        self.out.advance(length);
+    }
+
+    /// Appends what `file` has from `offset` on, until the caller takes no more or the file ends; returns how much.
+    ///
+    /// # Errors
+    /// Those of pread(2), if nothing was read before.
+    pub fn put_file(&mut self, file: impl AsFd, offset: u64) -> io::Result<usize> {
+        let mut total: usize = 0;
+        while self.remaining() > 0 {
+            let position = i64::try_from(offset.saturating_add(total as u64)).map_err(|_| Errno::EOVERFLOW)?;
+            match nix::sys::uio::pread(&file, self.spare(), position) {
+                Ok(0) => break,
+                Ok(length) => {
+                    self.advance(length);
+                    total += length;
+                }
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) if total == 0 => return Err(error.into()),
+                Err(_) => break,
+            }
+        }
+        Ok(total)
+    }
+}
+
+impl<'b> Sink<'b> for Data<'b> {
+    fn open(room: &'b mut [u8], limit: Option<u32>, _: &'b Negotiated) -> Self {
+        Self::over(within(room, limit))
+    }
+
+    fn length(&self) -> usize {
+        self.out.length()
+    }
+}
+
+/// The reply to `GETXATTR` and `LISTXATTR`: a value, or how long it is.
+#[derive(Debug)]
+pub struct Xattr<'b> {
+    out: ReplyWriter<'b>,
+    wanted: Wanted,
+}
+
+/// What the caller asks of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Size,
+    Value,
+}
+
+impl<'b> Xattr<'b> {
+    /// A sink over memory of your own, to call a filesystem's methods directly; empty memory asks for the size.
+    #[must_use]
+    pub fn over(room: &'b mut [u8]) -> Self {
+        let wanted = if room.is_empty() { Wanted::Size } else { Wanted::Value };
+        Self { out: ReplyWriter::new(room), wanted }
+    }
+
+    /// Answers with the value, or its length, whichever is asked for.
+    ///
+    /// # Errors
+    /// `ERANGE` if the caller has not enough room for it, `E2BIG` if it is longer than 32 bits can say.
+    pub fn value(&mut self, value: &[u8]) -> Result<(), Errno> {
+        match self.wanted {
+            Wanted::Size => self.size(value.len()),
+            Wanted::Value => self.out.put_bytes(value).map_err(|_| Errno::ERANGE),
+        }
+    }
+
+    /// Answers with what `fill` finds, as getxattr(2) does: with no room it returns the length, with room it puts the value
+    /// there and returns its length.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub fn fill(&mut self, fill: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> Result<(), Errno> {
+        match self.wanted {
+            Wanted::Size => {
+                let length = fill(&mut [])?;
+                self.size(length)
+            }
+            Wanted::Value => {
+                let length = fill(self.out.spare())?;
+                self.out.advance(length);
+                Ok(())
+            }
+        }
+    }
+
+    fn size(&mut self, length: usize) -> Result<(), Errno> {
+        let size = u32::try_from(length).map_err(|_| Errno::E2BIG)?;
+        self.out.truncate(0);
+        reply::Xattr::Size(size).encode(&Negotiated::default(), &mut self.out).map_err(|_| Errno::EIO)
+    }
+}
+
+impl<'b> Sink<'b> for Xattr<'b> {
+    fn open(room: &'b mut [u8], limit: Option<u32>, _: &'b Negotiated) -> Self {
+        match limit {
+            Some(0) => Self { out: ReplyWriter::new(room), wanted: Wanted::Size },
+            limit => Self { out: ReplyWriter::new(within(room, limit)), wanted: Wanted::Value },
+        }
+    }
+
+    fn length(&self) -> usize {
+        self.out.length()
+    }
+}
+
+/// The reply to `READDIR`.
+#[derive(Debug)]
+pub struct DirEntries<'b> {
+    out: ReplyWriter<'b>,
+}
+
+impl<'b> DirEntries<'b> {
+    /// A sink over memory of your own, to call a filesystem's methods directly.
+    #[must_use]
+    pub fn over(room: &'b mut [u8]) -> Self {
+        Self { out: ReplyWriter::new(room) }
+    }
+
+    /// What was written so far, to be read with [`reply::DirEntries`].
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        self.out.written()
+    }
+
+    /// Appends an entry.
+    ///
+    /// # Errors
+    /// There is no room for it: leave it for the next request.
+    #[inline]
+    pub fn push(&mut self, entry: &Dirent<'_>) -> Result<(), Full> {
+        entry.put(&mut self.out).map_err(|_| Full)
+    }
+}
+
+impl<'b> Sink<'b> for DirEntries<'b> {
+    fn open(room: &'b mut [u8], limit: Option<u32>, _: &'b Negotiated) -> Self {
+        Self::over(within(room, limit))
+    }
+
+    fn length(&self) -> usize {
+        self.out.length()
+    }
+}
+
+/// The reply to `READDIRPLUS`.
+#[derive(Debug)]
+pub struct DirEntriesPlus<'b> {
+    out: ReplyWriter<'b>,
+    negotiated: &'b Negotiated,
+}
+
+impl<'b> DirEntriesPlus<'b> {
+    /// A sink over memory of your own, to call a filesystem's methods directly.
+    #[must_use]
+    pub fn over(room: &'b mut [u8], negotiated: &'b Negotiated) -> Self {
+        Self { out: ReplyWriter::new(room), negotiated }
+    }
+
+    /// What was written so far, to be read with [`reply::DirEntriesPlus`].
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        self.out.written()
+    }
+
+    /// Appends an entry. `lookup` looks it up, adding one to the lookup count of its node; it is called only if there is
+    /// room for the entry, so that no lookup is counted that the kernel does not see.
+    ///
+    /// # Errors
+    /// There is no room for it: leave it for the next request.
+    pub fn push(&mut self, entry: &Dirent<'_>, lookup: impl FnOnce() -> Entry) -> Result<(), Full> {
+        entry.put_plus(self.negotiated, lookup, &mut self.out).map_err(|_| Full)
+    }
+
+    /// Appends an entry that is not looked up: `.` and `..`, or one whose attributes cannot be had.
+    ///
+    /// # Errors
+    /// There is no room for it: leave it for the next request.
+    pub fn push_plain(&mut self, entry: &Dirent<'_>) -> Result<(), Full> {
+        self.push(entry, Entry::not_looked_up)
+    }
+}
+
+impl<'b> Sink<'b> for DirEntriesPlus<'b> {
+    fn open(room: &'b mut [u8], limit: Option<u32>, negotiated: &'b Negotiated) -> Self {
+        Self::over(within(room, limit), negotiated)
+    }
+
+    fn length(&self) -> usize {
+        self.out.length()
+    }
+}
+
+/// The reply to `IOCTL`: what ioctl(2) returns, and what goes into the caller's memory. Without an answer, it returns 0.
+#[derive(Debug)]
+pub struct Ioctl<'b> {
+    out: ReplyWriter<'b>,
+    limit: usize,
+}
+
+impl<'b> Ioctl<'b> {
+    /// A sink over memory of your own, to call a filesystem's methods directly.
+    #[must_use]
+    pub fn over(room: &'b mut [u8]) -> Self {
+        let limit = room.len();
+        Self { out: ReplyWriter::new(room), limit }
+    }
+
+    /// The reply so far, to be read with [`reply::Ioctl`].
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        self.out.written()
+    }
+
+    /// Answers with `result`, which ioctl(2) returns, and `data` for the caller's memory.
+    ///
+    /// # Errors
+    /// `E2BIG` if the data are more than the command has room for.
+    pub fn answer(&mut self, result: i32, data: &[u8]) -> Result<(), Errno> {
+        if data.len() > self.limit {
+            return Err(Errno::E2BIG);
+        }
+        self.put(&reply::Ioctl { result, data, ..reply::Ioctl::default() })
+    }
+
+    /// Asks for the memory that `areas` name (as `fuse_ioctl_iovec`, first those to read, then those to write), to be called
+    /// again with them. Only an unrestricted ioctl may do so.
+    ///
+    /// # Errors
+    /// `E2BIG` if there are more areas than fit.
+    pub fn retry(&mut self, in_areas: u32, out_areas: u32, areas: &[u8]) -> Result<(), Errno> {
+        self.put(&reply::Ioctl { result: 0, flags: IoctlFlags::RETRY, in_areas, out_areas, data: areas })
+    }
+
+    fn put(&mut self, reply: &reply::Ioctl<'_>) -> Result<(), Errno> {
+        self.out.truncate(0);
+        reply.encode(&Negotiated::default(), &mut self.out).map_err(|_| Errno::E2BIG)
+    }
+}
+
+impl<'b> Sink<'b> for Ioctl<'b> {
+    fn open(room: &'b mut [u8], limit: Option<u32>, _: &'b Negotiated) -> Self {
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let mut sink = Self { out: ReplyWriter::new(room), limit };
+        // The header must be there even if the filesystem has nothing to say.
+        let _ = sink.answer(0, &[]);
+        sink
+    }
+
+    fn length(&self) -> usize {
+        self.out.length()
+    }
+}

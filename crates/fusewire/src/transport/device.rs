@@ -1,0 +1,89 @@
+//! `/dev/fuse`, or a socket that somebody on the other end treats as such.
+//!
+//! Two system calls a request: one that waits for it, one that sends the reply. How the file descriptor came about, and
+//! where it is mounted, is not known here.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, shutdown};
+use std::os::fd::AsRawFd;
+
+use crate::transport::{Received, RequestBuffer, Transport};
+
+/// A connection through a file descriptor: every read gives one request, every write is one reply.
+#[derive(Debug)]
+pub struct Device {
+    fd: OwnedFd,
+}
+
+impl From<OwnedFd> for Device {
+    /// `fd` is `/dev/fuse`, or one end of a pair of `SOCK_SEQPACKET` sockets.
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Device {
+    /// Waits, without a limit, until there is something to read or the connection is over.
+    fn wait(&self) -> io::Result<()> {
+        let mut polled = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut polled, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Transport for Device {
+    fn name(&self) -> &'static str {
+        "/dev/fuse"
+    }
+
+    fn receive<'b>(&self, buffer: &'b mut RequestBuffer) -> io::Result<Received<'b>> {
+        let room = buffer.room();
+        loop {
+            match nix::unistd::read(&self.fd, room) {
+                // A socket whose other end is closed.
+                Ok(0) => return Ok(Received::End),
+                Ok(length) => return Ok(Received::Request(room.get(..length).unwrap_or(&[]))),
+                // ENOENT: the caller was killed before its request was read (fs/fuse/dev.c fuse_dev_do_read()).
+                Err(Errno::EINTR | Errno::ENOENT) => {}
+                Err(Errno::EAGAIN) => self.wait()?,
+                // ENODEV: unmounted. ECONNABORTED: aborted, with the capability ABORT_ERROR. ECONNRESET: of a socket.
+                Err(Errno::ENODEV | Errno::ECONNABORTED | Errno::ECONNRESET) => return Ok(Received::End),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn has_pending(&self) -> bool {
+        let mut polled = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    fn send(&self, message: &[u8]) -> io::Result<()> {
+        loop {
+            match nix::unistd::write(&self.fd, message) {
+                // Messages are taken whole or not at all.
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Ends a connection through a socket. `/dev/fuse` ends when it is unmounted, or when the last descriptor is closed.
+    fn close(&self) {
+        // ENOTSOCK for /dev/fuse, whose readers cannot be woken from this side.
+        let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
+    }
+}

@@ -1,0 +1,112 @@
+//! How requests come in and replies go out: the trait, and what a transport calls for each request.
+//!
+//! A transport moves bytes. What is in them is the business of the [`Service`]; which threads move them, that of the pool.
+
+use std::io;
+
+use fusewire_proto::{Errno, Incoming, Opcode, ReplyHeader, Unique};
+
+mod buffer;
+mod device;
+mod policy;
+mod pool;
+
+pub use buffer::{ReplyBuffer, RequestBuffer};
+pub use device::Device;
+pub use pool::Workers;
+pub(crate) use pool::serve;
+
+use crate::context::Slot;
+
+/// A way to and from the kernel, or whoever plays it. Whole messages, in both directions, from any thread.
+pub trait Transport: Send + Sync {
+    /// What it is called in logs.
+    fn name(&self) -> &'static str;
+
+    /// Waits for a request and puts it into `buffer`.
+    ///
+    /// # Errors
+    /// What makes going on impossible. The end of the connection is not an error.
+    fn receive<'b>(&self, buffer: &'b mut RequestBuffer) -> io::Result<Received<'b>>;
+
+    /// Whether a request waits to be received, as far as that can be told without waiting.
+    fn has_pending(&self) -> bool {
+        false
+    }
+
+    /// Sends a whole reply or notification.
+    ///
+    /// # Errors
+    /// `ENOENT` if nobody waits for the reply any more, or the kernel does not know what the notification names; `ENODEV` if
+    /// the connection is over.
+    fn send(&self, message: &[u8]) -> io::Result<()>;
+
+    /// Makes waiting receivers return, if the transport can. The connection is not used after that.
+    fn close(&self) {}
+}
+
+/// What [`Transport::receive`] brings.
+#[derive(Debug)]
+pub enum Received<'b> {
+    /// A request.
+    Request(&'b [u8]),
+    /// The connection is over: unmounted, aborted, or the other side is gone.
+    End,
+}
+
+/// What answers requests: the session, as transports see it.
+pub trait Service: Send + Sync {
+    /// Serves a request. A reply's body goes into `room`; `slot` is the calling worker's own.
+    fn serve(&self, slot: &Slot, incoming: &Incoming<'_>, room: &mut [u8]) -> Answer;
+
+    /// Says what to answer to bytes that are not a request.
+    fn refuse(&self, opcode: Opcode, error: fusewire_proto::DecodeError) -> Answer;
+
+    /// How many bytes of body a reply may have at most.
+    fn room(&self) -> usize;
+
+    /// How long a request may be at most, in bytes.
+    fn longest_request(&self) -> usize;
+}
+
+/// What goes back for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing: the request gets no reply.
+    Nothing,
+    /// An error.
+    Error(Errno),
+    /// Success, with this many bytes of body in the room that was given.
+    Body(usize),
+}
+
+impl Answer {
+    /// Puts the header in front of the body. `None` if nothing is to be sent.
+    fn finish(self, unique: Unique, buffer: &mut ReplyBuffer) -> Option<&[u8]> {
+        let (error, body) = match self {
+            Self::Nothing => return None,
+            Self::Error(errno) => (Some(errno), 0),
+            Self::Body(length) => (None, length),
+        };
+        Some(buffer.message(&ReplyHeader::new(unique, error).encode(body), body))
+    }
+}
+
+/// Serves the request in `bytes` and leaves the whole reply in `buffer`; `None` if there is none to send.
+///
+/// This is all that happens between receiving and sending, whatever moves the bytes.
+pub fn respond<'b>(service: &dyn Service, slot: &Slot, bytes: &[u8], buffer: &'b mut ReplyBuffer) -> Option<&'b [u8]> {
+    let (unique, answer) = match Incoming::parse(bytes) {
+        Ok(incoming) => {
+            let unique = incoming.header.unique;
+            slot.begin(unique);
+            (Some(unique), service.serve(slot, &incoming, buffer.room()))
+        }
+        Err(error) => match Incoming::identify(bytes) {
+            Some((unique, opcode)) => (Some(unique), service.refuse(opcode, error)),
+            None => (None, Answer::Nothing),
+        },
+    };
+    slot.end();
+    answer.finish(unique?, buffer)
+}

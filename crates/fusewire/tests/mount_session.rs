@@ -1,0 +1,137 @@
+//! Sessions over real mounts: beginning, end, stopping while busy. What each operation does is tested elsewhere.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use fusewire::mount::MountOptions;
+use fusewire::{Attr, Context, Errno, FileType, Filesystem, Mounted, NodeId, SessionConfig, Workers, op, reply, sink};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A directory with one file, `greeting`.
+struct Greeting;
+
+fn attr(node: NodeId) -> Option<Attr> {
+    match node {
+        NodeId::ROOT => Some(Attr::new(1, FileType::DIRECTORY, 0o755)),
+        NodeId(2) => {
+            let mut attr = Attr::new(2, FileType::REGULAR, 0o644);
+            attr.size = 6;
+            Some(attr)
+        }
+        _ => None,
+    }
+}
+
+impl Filesystem for Greeting {
+    fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
+        match op.name.as_bytes() {
+            b"greeting" => Ok(reply::Entry::new(NodeId(2), attr(NodeId(2)).ok_or(Errno::EIO)?, HOUR)),
+            #[expect(clippy::panic, reason = "what a filesystem should not do is the subject of a test")]
+            b"panic" => panic!("as asked"),
+            _ => Err(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Context<'_>, op: op::Getattr) -> Result<reply::Attributes, Errno> {
+        Ok(reply::Attributes::new(attr(op.node).ok_or(Errno::ENOENT)?, HOUR))
+    }
+
+    fn read(&self, _: &Context<'_>, op: op::Read, out: &mut sink::Data<'_>) -> Result<(), Errno> {
+        let start = usize::try_from(op.offset).unwrap_or(usize::MAX);
+        out.put(b"hello\n".get(start..).unwrap_or(&[]));
+        Ok(())
+    }
+}
+
+fn mount_at(path: &Path, config: SessionConfig) -> Mounted {
+    fusewire::mount(Greeting, path, &MountOptions::new().subtype("greeting"), config).expect("mounting")
+}
+
+#[test]
+fn reads_what_the_filesystem_says() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for workers in [Workers::default(), Workers::single()] {
+        let mut mounted = mount_at(dir.path(), SessionConfig::default().workers(workers));
+        assert_eq!(fs::read_to_string(dir.path().join("greeting")).expect("reading"), "hello\n");
+        assert_eq!(fs::metadata(dir.path().join("nothing")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        mounted.unmount().expect("unmounting");
+        assert!(!dir.path().join("greeting").exists());
+    }
+}
+
+#[test]
+fn panic_in_a_handler_is_an_error_for_its_caller_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut mounted = mount_at(dir.path(), SessionConfig::default());
+    let error = fs::metadata(dir.path().join("panic")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EIO));
+    assert_eq!(fs::read(dir.path().join("greeting")).expect("reading"), b"hello\n");
+    mounted.unmount().expect("unmounting");
+}
+
+#[test]
+fn busy_mount_refuses_to_unmount_and_is_served_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut mounted = mount_at(dir.path(), SessionConfig::default());
+    let file = fs::File::open(dir.path().join("greeting")).expect("opening");
+    let error = mounted.unmount().unwrap_err().to_string();
+    assert!(error.contains(dir.path().to_str().expect("a path of text")), "{error}");
+    assert_eq!(io::read_to_string(&file).expect("reading"), "hello\n");
+    drop(file);
+    mounted.unmount().expect("unmounting");
+}
+
+#[test]
+fn dropping_a_busy_mount_ends_the_session() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mounted = mount_at(dir.path(), SessionConfig::default());
+    let file = fs::File::open(dir.path().join("greeting")).expect("opening");
+    std::thread::spawn(move || drop(mounted)).join().expect("dropping in another thread");
+    assert!(!dir.path().join("greeting").exists());
+    assert!(io::read_to_string(&file).is_err(), "the connection is over");
+}
+
+#[test]
+fn ending_a_busy_mount_waits_for_its_user() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut mounted = mount_at(dir.path(), SessionConfig::default());
+    let file = fs::File::open(dir.path().join("greeting")).expect("opening");
+    let (ending, told) = std::sync::mpsc::channel();
+    let user = std::thread::spawn(move || {
+        told.recv().expect("the word");
+        io::read_to_string(&file)
+    });
+    ending.send(()).expect("the user");
+    mounted.end(Duration::from_secs(60)).expect("ending");
+    assert_eq!(user.join().expect("the user").expect("reading"), "hello\n");
+}
+
+#[test]
+fn unmounted_from_outside_is_a_clean_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut mounted = mount_at(dir.path(), SessionConfig::default());
+    nix::mount::umount(dir.path()).expect("unmounting");
+    mounted.wait().expect("a clean end");
+    assert!(mounted.is_finished());
+    mounted.unmount().expect("nothing to do");
+}
+
+#[test]
+fn requiring_what_cannot_be_had_fails_before_mount_returns() {
+    struct Demanding;
+    impl Filesystem for Demanding {
+        fn init(&self, _: &op::Init, wishes: &mut fusewire::Wishes) -> Result<(), Errno> {
+            wishes.require(fusewire::InitFlags::HAS_INODE_DAX);
+            Ok(())
+        }
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = MountOptions::new().subtype("demanding");
+    let error = fusewire::mount(Demanding, dir.path(), &options, SessionConfig::default()).unwrap_err().to_string();
+    assert!(error.contains("HAS_INODE_DAX") && error.contains("demanding"), "{error}");
+    assert!(!fs::read_to_string("/proc/self/mounts").expect("mounts").contains(dir.path().to_str().expect("text")));
+}

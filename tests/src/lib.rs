@@ -1,0 +1,2 @@
+//! Integration tests of the workspace through real mounts.
+#![forbid(unsafe_code)]
