@@ -3,8 +3,10 @@
 //! What is asked is in the operation; this is what every operation has beside.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::Poll;
 
 use fusewire_proto::ext::{Extensions, SecurityContext};
 use fusewire_proto::{Gid, Negotiated, Pid, RequestHeader, Uid, Unique};
@@ -81,6 +83,25 @@ impl<'a> Context<'a> {
         self.slot.interrupted.load(Ordering::SeqCst) == self.header.unique.0
     }
 
+    /// Waits until the caller gives up, as a future: for `async` code to select on.
+    pub fn interrupted(&self) -> impl Future<Output = ()> + Send + use<'a> {
+        let cx = *self;
+        std::future::poll_fn(move |task| {
+            let waker = task.waker().clone();
+            *cx.slot.wake() = Some(Arc::new(move || waker.wake_by_ref()));
+            // Either the interrupt finds the waker, or it is seen here.
+            if cx.is_interrupted() { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+
+    pub(crate) fn header(&self) -> &RequestHeader {
+        &self.header
+    }
+
+    pub(crate) fn extensions(&self) -> &Extensions<'a> {
+        &self.extensions
+    }
+
     /// Runs `wait`, which blocks; when the caller gives up meanwhile, `wake` is called from another thread to end the
     /// blocking. If the caller has given up before, it is called first. It may be called more than once.
     ///
@@ -97,9 +118,11 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What a worker is at: which request, whether its caller has given up, and how many it has served.
+/// Who is at a request: a worker, or whoever took it along to answer later. Knows whether the caller has given up.
 #[derive(Default)]
 pub struct Slot {
+    /// Whether this is a worker, and not a request that was taken along.
+    worker: bool,
     /// The request being served; 0: none.
     current: AtomicU64,
     /// The last request of this worker that was interrupted.
@@ -162,15 +185,25 @@ pub(crate) enum Outcome {
     NotFound,
 }
 
-/// The slots of all workers of a session.
+/// All slots of a session.
 #[derive(Debug, Default)]
 pub struct Slots {
     all: RwLock<Vec<Arc<Slot>>>,
 }
 
 impl Slots {
-    pub(crate) fn add(&self) -> Arc<Slot> {
-        let slot = Arc::new(Slot::default());
+    /// A slot for a worker.
+    pub(crate) fn add_worker(&self) -> Arc<Slot> {
+        self.add(Slot { worker: true, ..Slot::default() })
+    }
+
+    /// A slot for a request that is answered later.
+    pub(crate) fn add_deferred(&self) -> Arc<Slot> {
+        self.add(Slot::default())
+    }
+
+    fn add(&self, slot: Slot) -> Arc<Slot> {
+        let slot = Arc::new(slot);
         self.all.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&slot));
         slot
     }
@@ -190,8 +223,9 @@ impl Slots {
     /// How many workers are at a request, and how many requests were served by those there are.
     pub(crate) fn activity(&self) -> (usize, u64) {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        let at_work = all.iter().filter(|slot| slot.current.load(Ordering::SeqCst) != 0).count();
-        let served = all.iter().fold(0_u64, |sum, slot| sum.wrapping_add(slot.served.load(Ordering::Relaxed)));
+        let workers = || all.iter().filter(|slot| slot.worker);
+        let at_work = workers().filter(|slot| slot.current.load(Ordering::SeqCst) != 0).count();
+        let served = workers().fold(0_u64, |sum, slot| sum.wrapping_add(slot.served.load(Ordering::Relaxed)));
         (at_work, served)
     }
 }

@@ -25,6 +25,8 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`Filesystem`] | the trait: a method for each operation |
+//! | [`AsyncFilesystem`] | the same with `async` methods; bring your own executor |
+//! | [`Handler`] | its base, for those who answer from elsewhere and later |
 //! | [`op`], [`reply`] | what is asked, and what is answered: one struct each |
 //! | [`sink`] | places for replies that carry bytes |
 //! | [`mod@mount`] | mounting: a file descriptor of `/dev/fuse`, mounted somewhere |
@@ -33,9 +35,11 @@
 //!
 //! There is no global state: any number of filesystems can be mounted by one process.
 
+mod async_filesystem;
 mod context;
 mod dispatch;
 mod filesystem;
+mod handler;
 pub mod mount;
 mod mounted;
 mod notifier;
@@ -43,10 +47,12 @@ pub mod session;
 pub mod sink;
 pub mod transport;
 
+pub use async_filesystem::{Async, AsyncFilesystem, RequestFuture};
 pub use context::{Context, Slot, Slots};
 pub use filesystem::Filesystem;
 pub use fusewire_proto::init::{InitError, Wishes};
 pub use fusewire_proto::*;
+pub use handler::{Deferred, Handler, Reply};
 pub use mounted::{Error, Mounted, mount};
 pub use notifier::Notifier;
 pub use session::{Session, SessionConfig, SessionError};

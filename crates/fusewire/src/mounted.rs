@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use crate::filesystem::Filesystem;
+use crate::handler::Handler;
 use crate::mount::{MountError, MountGuard, MountMethod, MountOptions, Unmount, UnmountError, prepare};
 use crate::notifier::Notifier;
 use crate::session::{Running, Session, SessionConfig, SessionError, Start};
@@ -42,8 +42,8 @@ pub enum Error {
 ///
 /// # Errors
 /// Nothing is mounted then, and no thread is left.
-pub fn mount<F: Filesystem + 'static>(
-    filesystem: F,
+pub fn mount<H: Handler + 'static>(
+    filesystem: H,
     mountpoint: &Path,
     options: &MountOptions,
     config: SessionConfig,

@@ -6,7 +6,7 @@ use fusewire_proto::init::{InitFlags, Negotiation, Wishes, negotiate};
 use fusewire_proto::reply::{self, MAX_FIXED_BODY, ReplyBody, ReplyWriter};
 use fusewire_proto::{Errno, Incoming, Negotiated, ReplyHeader, Request, Unique, abi};
 
-use crate::filesystem::Filesystem;
+use crate::handler::Handler;
 use crate::session::SessionError;
 use crate::transport::{Received, RequestBuffer, Transport};
 
@@ -25,7 +25,7 @@ const HONOURED: InitFlags = InitFlags::all_named()
 /// No agreement, or no `INIT`. It is answered all the same.
 pub(super) fn handshake(
     transport: &dyn Transport,
-    fs: &impl Filesystem,
+    handler: &impl Handler,
 ) -> Result<(Negotiated, Vec<u8>), SessionError> {
     let failed = |source| SessionError::Transport { transport: transport.name(), source };
     let mut buffer = RequestBuffer::new(abi::FUSE_MIN_READ_BUFFER);
@@ -34,7 +34,7 @@ pub(super) fn handshake(
             return Err(SessionError::Closed);
         };
         let unique = Incoming::identify(bytes).map_or(Unique(0), |(unique, _)| unique);
-        match decide(bytes, fs) {
+        match decide(bytes, handler) {
             Ok(Negotiation::Agreed(negotiated, reply)) => return Ok((negotiated, message(unique, Ok(reply))?)),
             // The kernel asks again with our major.
             Ok(Negotiation::AskAgain(reply)) => transport.send(&message(unique, Ok(reply))?).map_err(failed)?,
@@ -49,7 +49,7 @@ pub(super) fn handshake(
 }
 
 /// Decides what to answer to the first request.
-fn decide(bytes: &[u8], fs: &impl Filesystem) -> Result<Negotiation, SessionError> {
+fn decide(bytes: &[u8], handler: &impl Handler) -> Result<Negotiation, SessionError> {
     let broken = |error| SessionError::Handshake(format!("{error}"));
     let incoming = Incoming::parse(bytes).map_err(broken)?;
     let (request, _) = Request::decode(&Negotiated::default(), &incoming).map_err(broken)?;
@@ -61,7 +61,7 @@ fn decide(bytes: &[u8], fs: &impl Filesystem) -> Result<Negotiation, SessionErro
         return Ok(Negotiation::AskAgain(reply));
     }
     let mut wishes = Wishes::default();
-    fs.init(&offer, &mut wishes).map_err(SessionError::Refused)?;
+    handler.init(&offer, &mut wishes).map_err(SessionError::Refused)?;
     Ok(negotiate(&offer, &wishes, HONOURED)?)
 }
 

@@ -1,4 +1,4 @@
-//! A session: one connection, from `INIT` to its end, served by one filesystem.
+//! A session: one connection, from `INIT` to its end, served by one handler.
 //!
 //! What is mounted where, and how the file descriptor came about, is not known here.
 
@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use fusewire_proto::init::InitError;
 use fusewire_proto::{Errno, Negotiated};
 
-use crate::filesystem::Filesystem;
+use crate::handler::Handler;
 use crate::notifier::Notifier;
 use crate::transport::{Transport, Workers, serve};
 
@@ -71,17 +71,17 @@ pub enum SessionError {
 }
 
 /// A connection that is not open yet, and what is to serve it.
-pub struct Session<F> {
+pub struct Session<H> {
     transport: Arc<dyn Transport>,
-    filesystem: F,
+    handler: H,
     config: SessionConfig,
 }
 
-impl<F: Filesystem> Session<F> {
-    /// A session of `filesystem` over `transport`. Nothing is received yet.
+impl<H: Handler> Session<H> {
+    /// A session of `handler` over `transport`. Nothing is received yet.
     #[must_use]
-    pub fn new(transport: impl Transport + 'static, filesystem: F, config: SessionConfig) -> Self {
-        Self { transport: Arc::new(transport), filesystem, config }
+    pub fn new(transport: impl Transport + 'static, handler: H, config: SessionConfig) -> Self {
+        Self { transport: Arc::new(transport), handler, config }
     }
 
     /// Receives `INIT` and answers it; then the connection is open.
@@ -89,36 +89,36 @@ impl<F: Filesystem> Session<F> {
     /// # Errors
     /// The kernel is too old, something that is required cannot be had, or receiving fails. `INIT` is answered with an error
     /// then, so that whoever mounts does not wait.
-    pub fn open(self) -> Result<Open<F>, SessionError> {
-        let Self { transport, filesystem, config } = self;
+    pub fn open(self) -> Result<Open<H>, SessionError> {
+        let Self { transport, handler, config } = self;
         let failed = |source| SessionError::Transport { transport: transport.name(), source };
-        let (negotiated, reply) = handshake::handshake(&*transport, &filesystem)?;
+        let (negotiated, reply) = handshake::handshake(&*transport, &handler)?;
         let notifier = Notifier::new(Arc::downgrade(&transport), negotiated);
         // Before the answer: as soon as the kernel has it, requests may come.
-        filesystem.ready(&negotiated, &notifier);
+        handler.ready(&negotiated, &notifier);
         transport.send(&reply).map_err(failed)?;
         tracing::debug!(?negotiated, "the connection is open");
-        let connection = Connection::new(filesystem, negotiated);
+        let connection = Connection::new(handler, negotiated).over(Arc::downgrade(&transport));
         Ok(Open { transport, connection, config, notifier, stop: Arc::default() })
     }
 }
 
-impl<F> fmt::Debug for Session<F> {
+impl<H> fmt::Debug for Session<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("transport", &self.transport.name()).finish_non_exhaustive()
     }
 }
 
 /// A connection that is open, and what serves it.
-pub struct Open<F> {
+pub struct Open<H> {
     transport: Arc<dyn Transport>,
-    connection: Connection<F>,
+    connection: Connection<H>,
     config: SessionConfig,
     notifier: Notifier,
     stop: Arc<AtomicBool>,
 }
 
-impl<F: Filesystem> Open<F> {
+impl<H: Handler> Open<H> {
     /// What was agreed.
     #[must_use]
     pub fn negotiated(&self) -> &Negotiated {
@@ -143,7 +143,7 @@ impl<F: Filesystem> Open<F> {
     }
 }
 
-impl<F> fmt::Debug for Open<F> {
+impl<H> fmt::Debug for Open<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Open").field("transport", &self.transport.name()).finish_non_exhaustive()
     }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
-use crate::filesystem::Filesystem;
+use crate::handler::Handler;
 use crate::notifier::Notifier;
 use crate::session::{Session, SessionError};
 use crate::transport::Transport;
 
-impl<F: Filesystem + 'static> Session<F> {
+impl<H: Handler + 'static> Session<H> {
     /// Opens and serves the connection in threads of its own.
     ///
     /// # Errors

@@ -4,34 +4,42 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use fusewire_proto::{DecodeError, Errno, Incoming, Negotiated, NodeId, Opcode, Request, abi};
 
 use crate::context::{Context, Outcome, Slot, Slots};
-use crate::dispatch::dispatch;
-use crate::filesystem::Filesystem;
+use crate::handler::{Handler, Later, Reply};
 use crate::notifier::Serving;
-use crate::transport::{Answer, Service};
+use crate::transport::{Answer, Service, Transport};
 
 /// Room that every reply has, whatever was negotiated: the longest attribute value, and a long directory listing.
 const LEAST_ROOM: usize = 128 << 10;
 
-/// A connection after `INIT`: a filesystem, and what was agreed.
+/// A connection after `INIT`: what answers, and what was agreed.
 #[derive(Debug)]
-pub struct Connection<F> {
-    filesystem: F,
+pub struct Connection<H> {
+    handler: H,
     negotiated: Negotiated,
-    slots: Slots,
+    slots: Arc<Slots>,
+    later: Option<Later>,
     malformed: AtomicU64,
     destroyed: AtomicBool,
 }
 
-impl<F: Filesystem> Connection<F> {
-    /// A connection on which `negotiated` was agreed already.
+impl<H: Handler> Connection<H> {
+    /// A connection on which `negotiated` was agreed already. Without a transport, nothing can be answered later.
     #[must_use]
-    pub fn new(filesystem: F, negotiated: Negotiated) -> Self {
+    pub fn new(handler: H, negotiated: Negotiated) -> Self {
         let destroyed = AtomicBool::new(false);
-        Self { filesystem, negotiated, slots: Slots::default(), malformed: AtomicU64::new(0), destroyed }
+        let slots = Arc::default();
+        Self { handler, negotiated, slots, later: None, malformed: AtomicU64::new(0), destroyed }
+    }
+
+    /// The same; what is answered later goes over `transport`.
+    pub(super) fn over(self, transport: Weak<dyn Transport>) -> Self {
+        let later = Some(Later { transport, slots: Arc::clone(&self.slots) });
+        Self { later, ..self }
     }
 
     /// What was agreed.
@@ -40,10 +48,10 @@ impl<F: Filesystem> Connection<F> {
         &self.negotiated
     }
 
-    /// The filesystem that serves it.
+    /// What answers.
     #[must_use]
-    pub fn filesystem(&self) -> &F {
-        &self.filesystem
+    pub fn handler(&self) -> &H {
+        &self.handler
     }
 
     /// How many requests came whose bytes made no sense.
@@ -61,7 +69,7 @@ impl<F: Filesystem> Connection<F> {
     /// The connection is over; the filesystem is told, once.
     pub fn close(&self) {
         let first = !self.destroyed.swap(true, Ordering::SeqCst);
-        if first && catch_unwind(AssertUnwindSafe(|| self.filesystem.destroy())).is_err() {
+        if first && catch_unwind(AssertUnwindSafe(|| self.handler.destroy())).is_err() {
             tracing::error!("the filesystem panicked in destroy");
         }
     }
@@ -85,7 +93,7 @@ impl<F: Filesystem> Connection<F> {
     }
 }
 
-impl<F: Filesystem> Service for Connection<F> {
+impl<H: Handler> Service for Connection<H> {
     fn serve(&self, slot: &Slot, incoming: &Incoming<'_>, room: &mut [u8]) -> Answer {
         let (request, extensions) = match Request::decode(&self.negotiated, incoming) {
             Ok(decoded) => decoded,
@@ -98,16 +106,16 @@ impl<F: Filesystem> Service for Connection<F> {
         }
         let cx = Context::new(*header, extensions, &self.negotiated, slot);
         let _serving = Serving::nodes(request.node(), second_node(&request));
-        let served =
-            catch_unwind(AssertUnwindSafe(|| dispatch(&self.filesystem, &cx, request, &self.negotiated, room)));
-        let answer = match served {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(errno)) => Answer::Error(errno),
-            Err(_) => {
-                tracing::error!(opcode = %incoming.opcode, unique = header.unique.0, "the filesystem panicked");
-                error_for(incoming.opcode)
-            }
-        };
+        let mut answer = None;
+        let token = (header.unique, incoming.opcode);
+        let reply = Reply::new(token, &self.negotiated, room, &mut answer, self.later.as_ref());
+        let handled = catch_unwind(AssertUnwindSafe(|| self.handler.handle(&cx, request, reply)));
+        let answer = answer.unwrap_or_else(|| {
+            let why =
+                if handled.is_err() { "the filesystem panicked" } else { "a request was dropped without an answer" };
+            tracing::error!(opcode = %incoming.opcode, unique = header.unique.0, "{why}");
+            error_for(incoming.opcode)
+        });
         tracing::debug!(unique = header.unique.0, ?answer);
         answer
     }

@@ -14,7 +14,7 @@ mod pool;
 pub use buffer::{ReplyBuffer, RequestBuffer};
 pub use device::Device;
 pub use pool::Workers;
-pub(crate) use pool::serve;
+pub(crate) use pool::{send, serve};
 
 use crate::context::Slot;
 

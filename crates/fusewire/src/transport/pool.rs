@@ -102,7 +102,7 @@ pub(crate) fn serve(
 impl Pool<'_> {
     /// The life of a worker: read when it is its turn, watch or wait otherwise.
     fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
-        let slot = self.slots.add();
+        let slot = self.slots.add_worker();
         while self.wait_for_turn(scope) {
             match self.read(&slot) {
                 Ok(Leave::Superfluous) => {
