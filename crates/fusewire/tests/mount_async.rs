@@ -68,7 +68,7 @@ fn slow_requests_hold_no_thread() {
     mounted.unmount().expect("unmounting");
 }
 
-/// Hands every request that it does not know to a channel.
+/// Hands lookups to a channel.
 struct Postponing {
     postponed: mpsc::Sender<Deferred>,
 }
@@ -85,11 +85,13 @@ impl Handler for Postponing {
     fn handle(&self, _: &Context<'_>, request: Request<'_>, reply: Reply<'_>) {
         match request {
             Request::Getattr(_) => reply.send(reply::Attributes::new(root(), Duration::ZERO)),
+            Request::Lookup(op) if op.name.as_bytes() == b"missing" => reply.error(Errno::ENOENT),
             Request::Lookup(_) => {
                 self.postponed.send(reply.later().expect("a transport")).expect("the test");
             }
             // Not answering is a fault of a handler, and must not leave the caller waiting.
-            _ => {}
+            Request::Mkdir(_) => {}
+            _ => reply.error(Errno::ENOSYS),
         }
     }
 }
@@ -111,7 +113,7 @@ fn requests_are_answered_from_another_thread_or_with_an_error_when_dropped() {
     assert_eq!(fs::metadata(dir.path().join("answered")).expect("an answer").len(), 3);
     let error = fs::metadata(dir.path().join("dropped")).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EIO));
-    let error = fs::create_dir(dir.path().join("unanswered")).unwrap_err();
+    let error = fs::create_dir(dir.path().join("missing")).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EIO));
     answerer.join().expect("the answerer");
     mounted.unmount().expect("unmounting");
