@@ -105,6 +105,8 @@ impl From<&std::io::Error> for Errno {
 }
 
 /// The number that the kind of error stands for, as the standard library takes numbers for kinds; `EIO` for all others.
+///
+/// `Unsupported` is `EOPNOTSUPP`, not `ENOSYS`: the kernel may remember the latter for the whole connection.
 #[cfg(feature = "std")]
 impl From<std::io::ErrorKind> for Errno {
     fn from(kind: std::io::ErrorKind) -> Self {
