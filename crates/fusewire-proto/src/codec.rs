@@ -283,6 +283,17 @@ where
     Ok(value)
 }
 
+/// Reads a fixed struct that is all there is. The kernel refuses a reply that is longer, too
+/// (`fs/fuse/dev.c fuse_copy_out_args()`).
+pub(crate) fn read_whole<T>(mut bytes: &[u8], what: &'static str) -> Result<T, DecodeError>
+where
+    T: FromBytes + KnownLayout + Immutable,
+{
+    let found = bytes.len();
+    let value = read_struct(&mut bytes, what)?;
+    if bytes.is_empty() { Ok(value) } else { Err(DecodeError::Length { header: size_of::<T>(), found }) }
+}
+
 /// A length as the 32 bits that the protocol has for it.
 pub(crate) fn length_u32(length: usize, what: &'static str) -> Result<u32, EncodeError> {
     u32::try_from(length).map_err(|_| EncodeError::TooLong { what })

@@ -87,7 +87,7 @@ impl fmt::Display for Errno {
 
 impl core::error::Error for Errno {}
 
-/// Keeps the raw number; an error without one is `EIO`.
+/// As for a borrowed error.
 #[cfg(feature = "std")]
 impl From<std::io::Error> for Errno {
     fn from(error: std::io::Error) -> Self {
@@ -95,11 +95,55 @@ impl From<std::io::Error> for Errno {
     }
 }
 
-/// Keeps the raw number; an error without one is `EIO`.
+/// Keeps the raw number. An error without one, or with one that cannot be sent, becomes what its kind stands for; `EIO` if
+/// that is nothing in particular.
 #[cfg(feature = "std")]
 impl From<&std::io::Error> for Errno {
     fn from(error: &std::io::Error) -> Self {
-        error.raw_os_error().and_then(Self::from_raw).unwrap_or(Self::EIO)
+        error.raw_os_error().and_then(Self::from_raw).unwrap_or_else(|| Self::from(error.kind()))
+    }
+}
+
+/// The number that the kind of error stands for, as the standard library takes numbers for kinds; `EIO` for all others.
+///
+/// `Unsupported` is `EOPNOTSUPP`, not `ENOSYS`: the kernel may remember the latter for the whole connection.
+#[cfg(feature = "std")]
+impl From<std::io::ErrorKind> for Errno {
+    fn from(kind: std::io::ErrorKind) -> Self {
+        use std::io::ErrorKind as Kind;
+        match kind {
+            Kind::NotFound => Self::ENOENT,
+            Kind::PermissionDenied => Self::EACCES,
+            Kind::AlreadyExists => Self::EEXIST,
+            Kind::InvalidInput => Self::EINVAL,
+            Kind::WouldBlock => Self::EAGAIN,
+            Kind::Interrupted => Self::EINTR,
+            Kind::TimedOut => Self::ETIMEDOUT,
+            Kind::OutOfMemory => Self::ENOMEM,
+            Kind::Unsupported => Self::EOPNOTSUPP,
+            Kind::BrokenPipe => Self::EPIPE,
+            Kind::ConnectionRefused => Self::ECONNREFUSED,
+            Kind::ConnectionReset => Self::ECONNRESET,
+            Kind::ConnectionAborted => Self::ECONNABORTED,
+            Kind::NotConnected => Self::ENOTCONN,
+            Kind::HostUnreachable => Self::EHOSTUNREACH,
+            Kind::NotADirectory => Self::ENOTDIR,
+            Kind::IsADirectory => Self::EISDIR,
+            Kind::DirectoryNotEmpty => Self::ENOTEMPTY,
+            Kind::ReadOnlyFilesystem => Self::EROFS,
+            Kind::StaleNetworkFileHandle => Self::ESTALE,
+            Kind::StorageFull => Self::ENOSPC,
+            Kind::QuotaExceeded => Self::EDQUOT,
+            Kind::NotSeekable => Self::ESPIPE,
+            Kind::FileTooLarge => Self::EFBIG,
+            Kind::ResourceBusy => Self::EBUSY,
+            Kind::ExecutableFileBusy => Self::ETXTBSY,
+            Kind::Deadlock => Self::EDEADLK,
+            Kind::CrossesDevices => Self::EXDEV,
+            Kind::TooManyLinks => Self::EMLINK,
+            Kind::ArgumentListTooLong => Self::E2BIG,
+            _ => Self::EIO,
+        }
     }
 }
 

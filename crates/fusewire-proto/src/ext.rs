@@ -5,12 +5,11 @@
 
 use alloc::vec::Vec;
 
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::abi;
 use crate::codec::{DecodeError, EncodeError, RequestWriter, length_u32, length_usize, read_struct};
 use crate::ids::Gid;
-use crate::init::Negotiated;
 use crate::name::XattrName;
 
 /// What came along with a request that makes an inode. Empty for all others.
@@ -65,6 +64,12 @@ impl<'a> Extensions<'a> {
             return Ok(Self::default());
         }
         let header: abi::fuse_secctx_header = read_struct(&mut bytes, "fuse_secctx_header")?;
+        if header.nr_secctx > abi::FUSE_MAX_NR_SECCTX {
+            return Err(DecodeError::Value {
+                what: "fuse_secctx_header.nr_secctx",
+                value: u64::from(header.nr_secctx),
+            });
+        }
         Ok(Self { contexts: check_contexts(bytes, header.nr_secctx)?, groups: &[] })
     }
 
@@ -85,25 +90,32 @@ impl<'a> Extensions<'a> {
         })
     }
 
-    /// Encodes them as `negotiated` wants them: in records, or a bare security context.
-    pub(crate) fn encode(&self, negotiated: &Negotiated, out: &mut RequestWriter) -> Result<(), EncodeError> {
-        let contexts = self.security_contexts().count();
+    /// Encodes them in records, each with a header; or, if `bare`, only the security contexts, as before 7.38.
+    ///
+    /// # Errors
+    /// They are too many, or too long for the 32 bits of a length.
+    pub(crate) fn encode(&self, bare: bool, out: &mut RequestWriter) -> Result<(), EncodeError> {
+        let too_long = EncodeError::TooLong { what: "the security context" };
+        let count = u32::try_from(self.security_contexts().count()).map_err(|_| too_long)?;
+        if count > abi::FUSE_MAX_NR_SECCTX {
+            return Err(too_long);
+        }
         let header = size_of::<abi::fuse_ext_header>();
-        if contexts > 0 {
+        if count > 0 {
             let size = length_u32(header + self.contexts.len(), "the security context")?;
-            out.payload(&size.to_ne_bytes());
-            out.payload(&length_u32(contexts, "the security context")?.to_ne_bytes());
+            out.payload(abi::fuse_secctx_header { size, nr_secctx: count }.as_bytes());
             out.payload(self.contexts);
         }
-        if !self.groups.is_empty() && !negotiated.has_bare_security_context() {
+        if !self.groups.is_empty() && !bare {
+            let what = "the groups";
             let fixed = header + size_of::<abi::fuse_supp_groups>();
             let size = (fixed + self.groups.len()).next_multiple_of(8);
-            out.payload(&length_u32(size, "the groups")?.to_ne_bytes());
-            out.payload(&abi::FUSE_EXT_GROUPS.to_ne_bytes());
-            out.payload(&length_u32(self.groups.len() / size_of::<u32>(), "the groups")?.to_ne_bytes());
+            let nr_groups = length_u32(self.groups.len() / size_of::<u32>(), what)?;
+            let r#type = abi::FUSE_EXT_GROUPS;
+            out.payload(abi::fuse_ext_header { size: length_u32(size, what)?, r#type }.as_bytes());
+            out.payload(abi::fuse_supp_groups { nr_groups }.as_bytes());
             out.payload(self.groups);
-            let padding = [0; 8];
-            out.payload(padding.get(..size - fixed - self.groups.len()).unwrap_or(&[]));
+            out.payload([0; 8].get(..size - fixed - self.groups.len()).unwrap_or(&[]));
         }
         Ok(())
     }

@@ -323,6 +323,9 @@ pub enum Negotiation {
 /// Capabilities that say what the kernel can do and need no answer, and those that steer `INIT` itself.
 const HANDLED_HERE: InitFlags = InitFlags::MAX_PAGES.union(InitFlags::INIT_EXT);
 
+/// The flags that fit into the first word of `INIT`.
+const LOWER_HALF: InitFlags = InitFlags::from_bits_retain(0xffff_ffff);
+
 /// Decides what to answer to `offer`. `honoured` is what the caller can serve; the flags of `INIT` itself are added to it.
 ///
 /// # Errors
@@ -342,17 +345,16 @@ pub fn negotiate(offer: &op::Init, wishes: &Wishes, honoured: InitFlags) -> Resu
     if !not_implemented.is_empty() {
         return Err(InitError::NotImplemented(not_implemented));
     }
-    let not_offered = wishes.required - offer.flags;
+    // Without INIT_EXT the upper half of the flags does not travel, in either direction.
+    let has_upper_half = offer.flags.contains(InitFlags::INIT_EXT);
+    let offered = if has_upper_half { offer.flags } else { offer.flags & LOWER_HALF };
+    let not_offered = wishes.required - offered;
     if !not_offered.is_empty() {
         return Err(InitError::NotOffered(not_offered));
     }
     // `HAS_*` and `NO_*_SUPPORT` only inform; echoing them is allowed and keeps `Negotiated` the one place to look.
-    let mut flags = asked & offer.flags;
-    if offer.flags.contains(InitFlags::INIT_EXT) {
-        flags |= InitFlags::INIT_EXT;
-    } else {
-        flags &= InitFlags::from_bits_retain(u64::from(u32::MAX));
-    }
+    let mut flags = asked & offered;
+    flags.set(InitFlags::INIT_EXT, has_upper_half);
     let page_limit = if flags.contains(InitFlags::MAX_PAGES) { u16::MAX } else { DEFAULT_MAX_PAGES };
     let max_pages = u16::try_from(wishes.max_write.div_ceil(PAGE_SIZE)).unwrap_or(u16::MAX).clamp(1, page_limit);
     let max_write = wishes.max_write.min(u32::from(max_pages) * PAGE_SIZE);

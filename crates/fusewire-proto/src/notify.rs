@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use crate::abi;
-use crate::codec::{DecodeError, EncodeError, length_u32, length_usize, read_struct};
+use crate::codec::{DecodeError, EncodeError, length_u32, length_usize, read_struct, read_whole};
 use crate::flags::InvalEntryFlags;
 use crate::header::ReplyHeader;
 use crate::ids::{NodeId, NotifyUnique, PollHandle};
@@ -185,7 +185,8 @@ impl<'a> Notification<'a> {
     /// Reads a message whose header has the number 0: what the kernel's side does.
     ///
     /// # Errors
-    /// The bytes are not as many as the header says, the code is not known, or a part is cut short or not a name.
+    /// The bytes are not as many as the header says, it is not for request 0, the code is not known, or a part is cut short,
+    /// too long or not a name.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut body = bytes;
         let header: abi::fuse_out_header = read_struct(&mut body, "fuse_out_header")?;
@@ -193,14 +194,17 @@ impl<'a> Notification<'a> {
         if length != bytes.len() {
             return Err(DecodeError::Length { header: length, found: bytes.len() });
         }
+        if header.unique != 0 {
+            return Err(DecodeError::Value { what: "fuse_out_header.unique", value: header.unique });
+        }
         let unknown = DecodeError::UnknownNotification(header.error);
         match u32::try_from(header.error).map_err(|_| unknown)? {
             abi::FUSE_NOTIFY_POLL => {
-                let raw: abi::fuse_notify_poll_wakeup_out = read_struct(&mut body, "fuse_notify_poll_wakeup_out")?;
+                let raw: abi::fuse_notify_poll_wakeup_out = read_whole(body, "fuse_notify_poll_wakeup_out")?;
                 Ok(Self::Poll { poll_handle: PollHandle(raw.kh) })
             }
             abi::FUSE_NOTIFY_INVAL_INODE => {
-                let raw: abi::fuse_notify_inval_inode_out = read_struct(&mut body, "fuse_notify_inval_inode_out")?;
+                let raw: abi::fuse_notify_inval_inode_out = read_whole(body, "fuse_notify_inval_inode_out")?;
                 Ok(Self::InvalInode { node: NodeId(raw.ino), offset: raw.off, length: raw.len })
             }
             abi::FUSE_NOTIFY_INVAL_ENTRY => {
@@ -215,11 +219,11 @@ impl<'a> Notification<'a> {
             abi::FUSE_NOTIFY_STORE => {
                 let what = "fuse_notify_store_out";
                 let raw: abi::fuse_notify_store_out = read_struct(&mut body, what)?;
-                let data = take(body, length_usize(raw.size), what)?;
+                let data = exactly(body, length_usize(raw.size), what)?;
                 Ok(Self::Store { node: NodeId(raw.nodeid), offset: raw.offset, data })
             }
             abi::FUSE_NOTIFY_RETRIEVE => {
-                let raw: abi::fuse_notify_retrieve_out = read_struct(&mut body, "fuse_notify_retrieve_out")?;
+                let raw: abi::fuse_notify_retrieve_out = read_whole(body, "fuse_notify_retrieve_out")?;
                 Ok(Self::Retrieve {
                     notify_unique: NotifyUnique(raw.notify_unique),
                     node: NodeId(raw.nodeid),
@@ -236,13 +240,13 @@ impl<'a> Notification<'a> {
                     name: take_name(body, raw.namelen, what)?,
                 })
             }
-            abi::FUSE_NOTIFY_RESEND => Ok(Self::Resend),
-            abi::FUSE_NOTIFY_INC_EPOCH => Ok(Self::IncEpoch),
+            abi::FUSE_NOTIFY_RESEND => exactly(body, 0, "fuse_out_header").map(|_| Self::Resend),
+            abi::FUSE_NOTIFY_INC_EPOCH => exactly(body, 0, "fuse_out_header").map(|_| Self::IncEpoch),
             abi::FUSE_NOTIFY_PRUNE => {
                 let what = "fuse_notify_prune_out";
                 let raw: abi::fuse_notify_prune_out = read_struct(&mut body, what)?;
                 let length = length_usize(raw.count).saturating_mul(size_of::<u64>());
-                Ok(Self::Prune { nodes: WireList::new(take(body, length, what)?) })
+                Ok(Self::Prune { nodes: WireList::new(exactly(body, length, what)?) })
             }
             _ => Err(unknown),
         }
@@ -259,16 +263,18 @@ fn put_name(out: &mut Vec<u8>, name: &Name) {
     out.push(0);
 }
 
-fn take<'a>(body: &'a [u8], length: usize, what: &'static str) -> Result<&'a [u8], DecodeError> {
-    body.get(..length).ok_or(DecodeError::Truncated { what, needed: length, found: body.len() })
+/// The body, which must have this length: the kernel refuses one that is longer, too.
+fn exactly<'a>(body: &'a [u8], length: usize, what: &'static str) -> Result<&'a [u8], DecodeError> {
+    match body.len() {
+        found if found == length => Ok(body),
+        found if found < length => Err(DecodeError::Truncated { what, needed: length, found }),
+        found => Err(DecodeError::Length { header: length, found }),
+    }
 }
 
 fn take_name<'a>(body: &'a [u8], length: u32, what: &'static str) -> Result<&'a Name, DecodeError> {
-    let length = length_usize(length);
-    let found = body.len();
-    match body.get(length) {
-        Some(0) => Name::new(take(body, length, what)?).map_err(|_| DecodeError::Name { what }),
-        Some(_) => Err(DecodeError::Name { what }),
-        None => Err(DecodeError::Truncated { what, needed: length.saturating_add(1), found }),
+    match exactly(body, length_usize(length).saturating_add(1), what)?.split_last() {
+        Some((0, name)) => Name::new(name).map_err(|_| DecodeError::Name { what }),
+        _ => Err(DecodeError::Name { what }),
     }
 }

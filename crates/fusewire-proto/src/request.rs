@@ -137,8 +137,9 @@ impl Request<'_> {
         let mut args = RequestWriter::default();
         self.encode(negotiated, &mut args)?;
         let before = args.length();
-        extensions.encode(negotiated, &mut args)?;
-        let length = if negotiated.has_bare_security_context() { 0 } else { args.length() - before };
+        let bare = negotiated.has_bare_security_context() && self.creates();
+        extensions.encode(bare, &mut args)?;
+        let length = if bare { 0 } else { args.length() - before };
         join(header, self.opcode(), self.node(), &args, length)
     }
 }

@@ -71,7 +71,8 @@ impl<'a> Operation<'a> for Init {
         raw.max_readahead = self.max_readahead;
         raw.flags = low;
         raw.flags2 = if self.flags.contains(InitFlags::INIT_EXT) { high } else { 0 };
-        let length = if self.minor < 36 { OLD_INIT } else { size_of::<abi::fuse_init_in>() };
+        let is_old = self.minor < 36 && !self.flags.contains(InitFlags::INIT_EXT);
+        let length = if is_old { OLD_INIT } else { size_of::<abi::fuse_init_in>() };
         out.fixed(raw.as_bytes().get(..length).unwrap_or(&[]));
         Ok(())
     }

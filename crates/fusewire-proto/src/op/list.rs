@@ -43,7 +43,11 @@ impl<'a, T: WireItem> WireList<'a, T> {
     /// The wire form of `items`, to be borrowed by a list.
     #[must_use]
     pub fn bytes_of(items: &[T]) -> Vec<u8> {
-        items.iter().flat_map(|item| item.to_raw().as_bytes().to_vec()).collect()
+        let mut bytes = Vec::with_capacity(size_of::<T::Raw>().saturating_mul(items.len()));
+        for item in items {
+            bytes.extend_from_slice(item.to_raw().as_bytes());
+        }
+        bytes
     }
 
     /// The items, in order.

@@ -3,7 +3,7 @@
 //! A daemon fills such a reply in place and has no need of these types; they describe it, and read it back.
 
 use crate::abi;
-use crate::codec::{DecodeError, EncodeError, WireField, length_usize, read_struct};
+use crate::codec::{DecodeError, EncodeError, WireField, length_usize, read_struct, read_whole};
 use crate::flags::IoctlFlags;
 use crate::init::Negotiated;
 use crate::reply::{ReplyBody, ReplyWriter, within};
@@ -43,9 +43,9 @@ impl<'a> ReplyBody<'a> for Xattr<'a> {
         }
     }
 
-    fn decode(_: &Negotiated, limit: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
+    fn decode(_: &Negotiated, limit: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError> {
         if limit == Some(0) {
-            let raw: abi::fuse_getxattr_out = read_struct(&mut body, "fuse_getxattr_out")?;
+            let raw: abi::fuse_getxattr_out = read_whole(body, "fuse_getxattr_out")?;
             return Ok(Self::Size(raw.size));
         }
         within(limit, body)?;

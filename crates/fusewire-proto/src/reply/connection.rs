@@ -5,7 +5,7 @@
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::abi;
-use crate::codec::{DecodeError, EncodeError, read_struct};
+use crate::codec::{DecodeError, EncodeError, read_struct, read_whole};
 use crate::flags::CuseInitFlags;
 use crate::init::{InitFlags, NEWEST_MINOR, Negotiated};
 use crate::op::halves;
@@ -68,6 +68,8 @@ impl Init {
     }
 }
 
+/// The kernel takes an answer that is cut short, as daemons of before 7.23 send it, and holds the rest to be zero
+/// (`fs/fuse/inode.c fuse_new_init()`); so does this decoder.
 impl<'a> ReplyBody<'a> for Init {
     fn encode(&self, _: &Negotiated, out: &mut ReplyWriter<'_>) -> Result<(), EncodeError> {
         let (low, high) = halves(self.flags);
@@ -89,8 +91,15 @@ impl<'a> ReplyBody<'a> for Init {
         })
     }
 
-    fn decode(_: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
-        let raw: abi::fuse_init_out = read_struct(&mut body, "fuse_init_out")?;
+    fn decode(_: &Negotiated, _: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let what = "fuse_init_out";
+        let mut whole = [0; size_of::<abi::fuse_init_out>()];
+        if body.len() < abi::FUSE_COMPAT_22_INIT_OUT_SIZE {
+            return Err(DecodeError::Truncated { what, needed: whole.len(), found: body.len() });
+        }
+        let too_long = DecodeError::Length { header: whole.len(), found: body.len() };
+        whole.get_mut(..body.len()).ok_or(too_long)?.copy_from_slice(body);
+        let raw: abi::fuse_init_out = read_whole(&whole, what)?;
         let mut flags = InitFlags::from_bits_retain(u64::from(raw.flags));
         if flags.contains(InitFlags::INIT_EXT) {
             flags |= InitFlags::from_bits_retain(u64::from(raw.flags2) << 32);

@@ -94,8 +94,9 @@ impl<'a> Dirent<'a> {
         let what = "fuse_dirent";
         let raw: abi::fuse_dirent = read_struct(rest, what)?;
         let length = length_usize(raw.namelen);
-        let truncated = DecodeError::Truncated { what, needed: length, found: rest.len() };
-        let padded = (abi::FUSE_NAME_OFFSET.saturating_add(length)).next_multiple_of(8) - abi::FUSE_NAME_OFFSET;
+        // The struct in front is a multiple of eight bytes, so the padding depends on the name alone.
+        let padded = length.checked_next_multiple_of(8).unwrap_or(usize::MAX);
+        let truncated = DecodeError::Truncated { what, needed: padded, found: rest.len() };
         let (place, tail) = rest.split_at_checked(padded).ok_or(truncated)?;
         let name = place.get(..length).ok_or(truncated)?;
         *rest = tail;
@@ -177,8 +178,9 @@ entry_lists! {
     DirEntriesPlus, (Entry, Dirent<'a>), take_plus;
 }
 
-/// An empty header of an entry, of which only the size matters.
-const _: () = assert!(size_of::<abi::fuse_dirent>() == abi::FUSE_NAME_OFFSET);
+// A name begins right behind the struct, which needs no padding.
+const _: () =
+    assert!(size_of::<abi::fuse_dirent>() == abi::FUSE_NAME_OFFSET && abi::FUSE_NAME_OFFSET.is_multiple_of(8));
 const _: () =
     assert!(size_of::<abi::fuse_entry_out>() + size_of::<abi::fuse_dirent>() == abi::FUSE_NAME_OFFSET_DIRENTPLUS);
 

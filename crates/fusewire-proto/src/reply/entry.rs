@@ -8,7 +8,7 @@ use zerocopy::FromZeros;
 
 use crate::abi;
 use crate::attr::{Attr, AttrFlags, StatxAttr, StatxMask, Timestamp};
-use crate::codec::{DecodeError, EncodeError, read_struct};
+use crate::codec::{DecodeError, EncodeError, read_struct, read_whole};
 use crate::flags::OpenedFlags;
 use crate::ids::{BackingId, FileHandle, Generation, Gid, NodeId, Uid};
 use crate::init::Negotiated;
@@ -100,8 +100,8 @@ impl<'a> ReplyBody<'a> for Entry {
         out.put(&self.to_abi(negotiated))
     }
 
-    fn decode(negotiated: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
-        Ok(Self::from_abi(&read_struct(&mut body, "fuse_entry_out")?, negotiated))
+    fn decode(negotiated: &Negotiated, _: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError> {
+        Ok(Self::from_abi(&read_whole(body, "fuse_entry_out")?, negotiated))
     }
 }
 
@@ -133,8 +133,8 @@ impl<'a> ReplyBody<'a> for Attributes {
         })
     }
 
-    fn decode(negotiated: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
-        let raw: abi::fuse_attr_out = read_struct(&mut body, "fuse_attr_out")?;
+    fn decode(negotiated: &Negotiated, _: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let raw: abi::fuse_attr_out = read_whole(body, "fuse_attr_out")?;
         Ok(Self { attr: attr_in(&raw.attr, negotiated), timeout: timeout(raw.attr_valid, raw.attr_valid_nsec) })
     }
 }
@@ -145,9 +145,9 @@ impl<'a> ReplyBody<'a> for Attributes {
 pub struct Opened {
     /// What comes with every operation on it.
     pub handle: FileHandle,
-    /// How the kernel treats it.
+    /// How the kernel treats it; without [`OpenedFlags::PASSTHROUGH`], which is `backing`.
     pub flags: OpenedFlags,
-    /// The backing file, with [`OpenedFlags::PASSTHROUGH`]. Since 7.40.
+    /// The file that reads and writes go to. Since 7.40.
     pub backing: Option<BackingId>,
 }
 
@@ -171,12 +171,13 @@ impl Opened {
         abi::fuse_open_out { fh: self.handle.0, open_flags: flags.bits(), backing_id: backing.unwrap_or_default().0 }
     }
 
-    fn from_abi(raw: &abi::fuse_open_out) -> Self {
+    fn from_abi(raw: &abi::fuse_open_out, negotiated: &Negotiated) -> Self {
         let flags = OpenedFlags::from_bits_retain(raw.open_flags);
+        let is_backed = negotiated.minor >= 40 && flags.contains(OpenedFlags::PASSTHROUGH);
         Self {
             handle: FileHandle(raw.fh),
-            flags,
-            backing: flags.contains(OpenedFlags::PASSTHROUGH).then_some(BackingId(raw.backing_id)),
+            flags: flags - OpenedFlags::PASSTHROUGH,
+            backing: is_backed.then_some(BackingId(raw.backing_id)),
         }
     }
 }
@@ -186,8 +187,8 @@ impl<'a> ReplyBody<'a> for Opened {
         out.put(&self.to_abi(negotiated))
     }
 
-    fn decode(_: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
-        Ok(Self::from_abi(&read_struct(&mut body, "fuse_open_out")?))
+    fn decode(negotiated: &Negotiated, _: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError> {
+        Ok(Self::from_abi(&read_whole(body, "fuse_open_out")?, negotiated))
     }
 }
 
@@ -217,7 +218,7 @@ impl<'a> ReplyBody<'a> for Created {
 
     fn decode(negotiated: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
         let entry = Entry::from_abi(&read_struct(&mut body, "fuse_entry_out")?, negotiated);
-        Ok(Self { entry, opened: Opened::from_abi(&read_struct(&mut body, "fuse_open_out")?) })
+        Ok(Self { entry, opened: Opened::from_abi(&read_whole(body, "fuse_open_out")?, negotiated) })
     }
 }
 
@@ -273,8 +274,8 @@ impl<'a> ReplyBody<'a> for StatxReply {
         out.put(&raw)
     }
 
-    fn decode(_: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
-        let raw: abi::fuse_statx_out = read_struct(&mut body, "fuse_statx_out")?;
+    fn decode(_: &Negotiated, _: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let raw: abi::fuse_statx_out = read_whole(body, "fuse_statx_out")?;
         let stat = raw.stat;
         let attr = StatxAttr {
             mask: StatxMask::from_bits_retain(stat.mask),

@@ -5,7 +5,7 @@
 use zerocopy::FromZeros;
 
 use crate::abi;
-use crate::codec::{DecodeError, EncodeError, WireField, read_struct};
+use crate::codec::{DecodeError, EncodeError, WireField, read_whole};
 use crate::flags::PollEvents;
 use crate::init::Negotiated;
 use crate::op::FileLock;
@@ -60,8 +60,8 @@ macro_rules! number_replies {
                 out.put(&raw)
             }
 
-            fn decode(_: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
-                let raw: abi::$abi = read_struct(&mut body, stringify!($abi))?;
+            fn decode(_: &Negotiated, _: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError> {
+                let raw: abi::$abi = read_whole(body, stringify!($abi))?;
                 Ok(Self { $field: WireField::from_wire(raw.$wire) })
             }
         }
@@ -108,8 +108,8 @@ impl<'a> ReplyBody<'a> for Lock {
         out.put(&abi::fuse_lk_out { lk: self.lock.to_abi() })
     }
 
-    fn decode(_: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
-        let raw: abi::fuse_lk_out = read_struct(&mut body, "fuse_lk_out")?;
+    fn decode(_: &Negotiated, _: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let raw: abi::fuse_lk_out = read_whole(body, "fuse_lk_out")?;
         Ok(Self { lock: FileLock::from_abi(raw.lk) })
     }
 }
@@ -135,8 +135,8 @@ impl<'a> ReplyBody<'a> for Statfs {
         })
     }
 
-    fn decode(_: &Negotiated, _: Option<u32>, mut body: &'a [u8]) -> Result<Self, DecodeError> {
-        let raw: abi::fuse_statfs_out = read_struct(&mut body, "fuse_statfs_out")?;
+    fn decode(_: &Negotiated, _: Option<u32>, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let raw: abi::fuse_statfs_out = read_whole(body, "fuse_statfs_out")?;
         let st = raw.st;
         Ok(Self {
             blocks: st.blocks,
