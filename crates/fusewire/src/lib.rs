@@ -26,6 +26,7 @@
 //! |---|---|
 //! | [`Filesystem`] | the trait: a method for each operation |
 //! | [`AsyncFilesystem`] | the same with `async` methods; bring your own executor |
+//! | [`PathFilesystem`] | for those who think in paths: the library keeps nodes and names |
 //! | [`Handler`] | its base, for those who answer from elsewhere and later |
 //! | [`op`], [`reply`] | what is asked, and what is answered: one struct each |
 //! | [`sink`] | places for replies that carry bytes |
@@ -43,6 +44,7 @@ mod handler;
 pub mod mount;
 mod mounted;
 mod notifier;
+mod path;
 pub mod session;
 pub mod sink;
 pub mod transport;
@@ -55,5 +57,6 @@ pub use fusewire_proto::*;
 pub use handler::{Deferred, Handler, Reply};
 pub use mounted::{Error, Mounted, mount};
 pub use notifier::Notifier;
+pub use path::{ByPath, PathEntry, PathFilesystem};
 pub use session::{Session, SessionConfig, SessionError};
 pub use transport::Workers;
