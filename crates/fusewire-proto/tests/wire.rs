@@ -367,6 +367,15 @@ fn operations_on_the_connection() {
     assert_eq!(take(&body(device), "cuse_init_out", &fields), b"DEVNAME=x\0");
 }
 
+#[test]
+fn init_is_short_before_7_36() {
+    for (minor, length) in [(31, 16), (35, 16), (36, 64), (45, 64)] {
+        let mut out = RequestWriter::default();
+        op::Init::new(minor, InitFlags::ASYNC_READ).encode(&newest(), &mut out).unwrap();
+        assert_eq!(out.as_bytes().len(), length);
+    }
+}
+
 /// Attributes with another number in each field, and what they look like in a struct that has them in `attr`.
 fn attr() -> (Attr, Vec<(&'static str, u64)>) {
     let attr = with!(
@@ -434,6 +443,16 @@ fn replies_about_nodes() {
     let rest = take(out.written(), "fuse_entry_out", &entry_fields);
     let fields = [("ino", 1), ("off", 2), ("namelen", 4), ("type", 4)];
     assert_eq!(take(rest, "fuse_dirent", &fields), b"name\0\0\0\0");
+}
+
+#[test]
+fn regression_backing_file_means_nothing_before_its_minor() {
+    let bytes = body(with!(reply::Opened::new(FH), backing = Some(BackingId(6))));
+    for (minor, backing) in [(39, None), (40, Some(BackingId(6)))] {
+        let negotiated = with!(Negotiated::default(), minor = minor);
+        let opened = reply::Opened::decode(&negotiated, None, &bytes).unwrap();
+        assert_eq!((opened.handle, opened.flags, opened.backing), (FH, OpenedFlags::empty(), backing));
+    }
 }
 
 #[test]

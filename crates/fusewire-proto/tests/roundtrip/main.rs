@@ -143,6 +143,21 @@ fn more_contexts_than_the_protocol_can_count_are_refused() {
 }
 
 #[test]
+fn regression_extensions_of_requests_that_make_nothing_have_a_length() {
+    let mut builder = ExtensionsBuilder::default();
+    let name = XattrName::new(b"security.x").unwrap();
+    builder.security_context(SecurityContext { name, value: b"v" }).unwrap().group(Gid(7));
+    let lookup = op::Lookup::new(NodeId::ROOT, Name::new(b"n").unwrap());
+    for negotiated in values::connections() {
+        let header = RequestHeader::new(Unique(2));
+        let bytes = Request::from(lookup).encode_with(&header, &builder.build(), &negotiated).unwrap();
+        let (request, extensions) = Request::decode(&negotiated, &Incoming::parse(&bytes).unwrap()).unwrap();
+        assert_eq!(request, Request::Lookup(lookup));
+        assert_eq!(contents(&extensions), contents(&builder.build()));
+    }
+}
+
+#[test]
 fn unknown_extensions_are_passed_over() {
     let mkdir = op::Mkdir::new(NodeId(5), 0o755, Name::new(b"d").unwrap());
     let negotiated = Negotiated::default();
