@@ -21,7 +21,8 @@ bitflags! {
         const POSIX_LOCKS = abi::FUSE_POSIX_LOCKS;
         /// The kernel's word for file handles in attribute requests; not used by Linux.
         const FILE_OPS = abi::FUSE_FILE_OPS;
-        /// `O_TRUNC` is passed on in `OPEN` and `CREATE`; else the kernel sends a `SETATTR` first.
+        /// `O_TRUNC` is passed on in `OPEN` and `CREATE`; else the kernel sends a `SETATTR` as well. Not for filesystems that
+        /// answer `OPEN` with `ENOSYS`: they would not hear of it.
         const ATOMIC_O_TRUNC = abi::FUSE_ATOMIC_O_TRUNC;
         /// Lookups of `.` and `..` are served, for NFS servers.
         const EXPORT_SUPPORT = abi::FUSE_EXPORT_SUPPORT;
@@ -214,8 +215,8 @@ impl Default for Wishes {
     fn default() -> Self {
         Self {
             required: InitFlags::empty(),
+            // Not ATOMIC_O_TRUNC: who does not look for O_TRUNC in `open` would lose truncations.
             wanted: InitFlags::ASYNC_READ
-                | InitFlags::ATOMIC_O_TRUNC
                 | InitFlags::BIG_WRITES
                 | InitFlags::PARALLEL_DIROPS
                 | InitFlags::MAX_PAGES
