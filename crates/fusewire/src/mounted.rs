@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::handler::Handler;
 use crate::mount::{MountError, MountGuard, MountMethod, MountOptions, Unmount, UnmountError, prepare};
 use crate::notifier::Notifier;
-use crate::session::{Running, Session, SessionConfig, SessionError, Start};
+use crate::session::{Running, Session, SessionConfig, SessionEnd, SessionError, Start};
 use crate::transport::Device;
 
 /// Why a filesystem could not be mounted, served or unmounted. One line says which step failed, on what, and why.
@@ -137,6 +137,12 @@ impl Mounted {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.running.is_finished()
+    }
+
+    /// Something to wait with for the end of the session, in another thread than the one that holds this.
+    #[must_use]
+    pub fn session_end(&self) -> SessionEnd {
+        self.running.session_end()
     }
 
     /// Waits until somebody unmounts it.

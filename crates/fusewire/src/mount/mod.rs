@@ -34,7 +34,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 pub use error::{MountError, MountFault, UnmountError};
 pub use guard::{MountGuard, Unmount};
 pub use options::{MountFlag, MountMethod, MountOptions, RootKind};
-pub use table::{OptionError, split_options};
+pub use table::{OptionError, OptionHelp, option_help, split_options};
 
 use mountpoint::{Identity, Mountpoint};
 use watcher::Watcher;

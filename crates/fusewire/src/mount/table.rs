@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use thiserror::Error;
 
 use super::error::one_line;
-use super::options::{FLAGS, MountOptions};
+use super::options::{FLAGS, MountFlag, MountOptions};
 
 /// Why an `-o` option cannot be taken.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -58,38 +58,95 @@ enum Effect {
     Reserved,
 }
 
+/// An option besides the generic flags.
+struct OptionRow {
+    name: &'static str,
+    effect: Effect,
+    /// For users: how it is written and what it does. `None` if they need not know.
+    help: Option<OptionHelp>,
+}
+
+/// How an option is written, and what it does: a line of a help text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OptionHelp {
+    /// `name`, `name=VALUE`, or the two words of a flag: `ro, rw`.
+    pub form: &'static str,
+    /// What it does, in a few words.
+    pub help: &'static str,
+}
+
+const fn told(name: &'static str, effect: Effect, form: &'static str, help: &'static str) -> OptionRow {
+    OptionRow { name, effect, help: Some(OptionHelp { form, help }) }
+}
+
+const fn quiet(name: &'static str, effect: Effect) -> OptionRow {
+    OptionRow { name, effect, help: None }
+}
+
 /// The options besides the generic flags, which are the rows of `FLAGS`.
-const OPTIONS: &[(&str, Effect)] = &[
-    ("fsname", Effect::Source),
-    ("subtype", Effect::Subtype),
-    ("allow_other", Effect::AllowOther),
-    ("default_permissions", Effect::DefaultPermissions),
-    ("auto_unmount", Effect::AutoUnmount),
-    ("max_read", Effect::MaxRead),
-    ("defaults", Effect::Ignored),
-    ("auto", Effect::Ignored),
-    ("noauto", Effect::Ignored),
-    ("user", Effect::Ignored),
-    ("nouser", Effect::Ignored),
-    ("users", Effect::Ignored),
-    ("nousers", Effect::Ignored),
-    ("owner", Effect::Ignored),
-    ("noowner", Effect::Ignored),
-    ("group", Effect::Ignored),
-    ("nogroup", Effect::Ignored),
-    ("_netdev", Effect::Ignored),
-    ("nofail", Effect::Ignored),
-    ("comment", Effect::Ignored),
-    ("silent", Effect::Ignored),
-    ("loud", Effect::Ignored),
-    ("nonempty", Effect::Ignored),
-    ("x-", Effect::IgnoredPrefix),
-    ("X-", Effect::IgnoredPrefix),
-    ("fd", Effect::Reserved),
-    ("rootmode", Effect::Reserved),
-    ("user_id", Effect::Reserved),
-    ("group_id", Effect::Reserved),
+#[rustfmt::skip]
+const OPTIONS: &[OptionRow] = &[
+    told("fsname", Effect::Source, "fsname=TEXT", "the name in df and /proc/mounts"),
+    told("subtype", Effect::Subtype, "subtype=TEXT", "the type: shown as fuse.TEXT"),
+    told("allow_other", Effect::AllowOther, "allow_other", "let other users in; needs user_allow_other in /etc/fuse.conf unless root mounts"),
+    told("default_permissions", Effect::DefaultPermissions, "default_permissions", "have the kernel check permissions by mode and owner"),
+    told("auto_unmount", Effect::AutoUnmount, "auto_unmount", "unmount also when the daemon is killed"),
+    told("max_read", Effect::MaxRead, "max_read=BYTES", "read no more than this at a time, at least 4096"),
+    quiet("defaults", Effect::Ignored),
+    quiet("auto", Effect::Ignored),
+    quiet("noauto", Effect::Ignored),
+    quiet("user", Effect::Ignored),
+    quiet("nouser", Effect::Ignored),
+    quiet("users", Effect::Ignored),
+    quiet("nousers", Effect::Ignored),
+    quiet("owner", Effect::Ignored),
+    quiet("noowner", Effect::Ignored),
+    quiet("group", Effect::Ignored),
+    quiet("nogroup", Effect::Ignored),
+    quiet("_netdev", Effect::Ignored),
+    quiet("nofail", Effect::Ignored),
+    quiet("comment", Effect::Ignored),
+    quiet("silent", Effect::Ignored),
+    quiet("loud", Effect::Ignored),
+    quiet("nonempty", Effect::Ignored),
+    quiet("x-", Effect::IgnoredPrefix),
+    quiet("X-", Effect::IgnoredPrefix),
+    quiet("fd", Effect::Reserved),
+    quiet("rootmode", Effect::Reserved),
+    quiet("user_id", Effect::Reserved),
+    quiet("group_id", Effect::Reserved),
 ];
+
+/// The options that a user may want, for a help text: those of mounting itself first, then the flags that every filesystem
+/// type has. Options that are taken and dropped are not among them.
+pub fn option_help() -> impl Iterator<Item = OptionHelp> {
+    let flags = FLAGS.iter().map(|row| {
+        let (form, help) = flag_help(row.flag);
+        OptionHelp { form, help }
+    });
+    OPTIONS.iter().filter_map(|row| row.help).chain(flags)
+}
+
+fn flag_help(flag: MountFlag) -> (&'static str, &'static str) {
+    match flag {
+        MountFlag::ReadOnly => ("ro, rw", "whether nothing can be written"),
+        MountFlag::NoSuid => {
+            ("nosuid, suid", "whether set-user-ID bits and file capabilities have no effect; on unless root says suid")
+        }
+        MountFlag::NoDev => ("nodev, dev", "whether device nodes cannot be opened; on unless root says dev"),
+        MountFlag::NoExec => ("noexec, exec", "whether programs cannot be run"),
+        MountFlag::Synchronous => ("sync, async", "whether writes are synchronous"),
+        MountFlag::DirSync => ("dirsync, nodirsync", "whether changes of directories are synchronous"),
+        MountFlag::NoAtime => ("noatime, atime", "whether reading leaves access times alone"),
+        MountFlag::NoDirAtime => ("nodiratime, diratime", "whether reading directories leaves access times alone"),
+        MountFlag::RelAtime => {
+            ("relatime, norelatime", "whether access times change only when older than the last change")
+        }
+        MountFlag::StrictAtime => ("strictatime, nostrictatime", "whether access times always change"),
+        MountFlag::LazyTime => ("lazytime, nolazytime", "whether times are written late"),
+    }
+}
 
 impl MountOptions {
     /// Takes one `-o` option, `name` or `name=value`, with any escapes already undone
@@ -116,9 +173,9 @@ impl MountOptions {
                 return Ok(true);
             }
         }
-        let Some((name, effect)) = OPTIONS.iter().find(|(known, effect)| match effect {
-            Effect::IgnoredPrefix => name.starts_with(known.as_bytes()),
-            _ => name == known.as_bytes(),
+        let Some(OptionRow { name, effect, .. }) = OPTIONS.iter().find(|row| match row.effect {
+            Effect::IgnoredPrefix => name.starts_with(row.name.as_bytes()),
+            _ => name == row.name.as_bytes(),
         }) else {
             return Ok(false);
         };
@@ -198,7 +255,6 @@ fn need_value<'v>(option: &'static str, value: Option<&'v OsStr>) -> Result<&'v 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mount::MountFlag;
 
     fn parsed(words: &[&str]) -> MountOptions {
         let mut options = MountOptions::new();
@@ -279,8 +335,19 @@ mod tests {
     }
 
     #[test]
+    fn words_of_the_help_are_options() {
+        for OptionHelp { form, .. } in option_help() {
+            for word in form.split(", ") {
+                let name = word.split('=').next().unwrap();
+                let option = if word.contains('=') { format!("{name}=4096") } else { name.to_owned() };
+                assert_eq!(MountOptions::new().parse_option(option), Ok(true), "{form}");
+            }
+        }
+    }
+
+    #[test]
     fn every_option_has_one_row() {
-        let mut names: Vec<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
+        let mut names: Vec<&str> = OPTIONS.iter().map(|row| row.name).collect();
         names.extend(FLAGS.iter().flat_map(|row| [row.on, row.off]));
         let count = names.len();
         names.sort_unstable();

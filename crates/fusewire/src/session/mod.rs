@@ -18,8 +18,8 @@ mod handshake;
 mod running;
 mod service;
 
-pub use running::Running;
 pub(crate) use running::Start;
+pub use running::{Running, SessionEnd};
 pub use service::Connection;
 
 /// How a session is run. The default suits most.

@@ -78,6 +78,13 @@ impl Progress {
         self.changed.notify_all();
     }
 
+    fn wait_closed(&self) {
+        let mut phase = self.phase();
+        while !matches!(&*phase, Phase::Closed) {
+            phase = self.changed.wait(phase).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// The notifier, once the connection is open; `None` if it is closed by then.
     fn wait_open(&self) -> Option<Notifier> {
         let mut phase = self.phase();
@@ -121,6 +128,12 @@ impl Running {
         }
     }
 
+    /// Something to wait with for the end of the session, in any thread, that leaves this at hand.
+    #[must_use]
+    pub fn session_end(&self) -> SessionEnd {
+        SessionEnd { progress: Arc::clone(&self.progress) }
+    }
+
     /// Whether the session is over.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -146,5 +159,18 @@ impl Running {
         if let Some(transport) = self.transport.upgrade() {
             transport.close();
         }
+    }
+}
+
+/// Waits for the end of a session, and has no other part in it: holding one keeps nothing alive.
+#[derive(Clone, Debug)]
+pub struct SessionEnd {
+    progress: Arc<Progress>,
+}
+
+impl SessionEnd {
+    /// Returns when nothing is served any more. How it ended, [`Running::wait`] tells.
+    pub fn wait(&self) {
+        self.progress.wait_closed();
     }
 }
