@@ -162,7 +162,8 @@ pub(super) mod fixture {
         ),
         ("crates/fusewire/src/lib.rs", "//! The library.\n#![deny(unsafe_code)]\npub mod mount;\n"),
         ("crates/fusewire/src/mount/watcher.rs", "//! Watches.\nfn f() {\n    // SAFETY: so.\n    unsafe { g() }\n}\n"),
-        ("crates/fusewire/src/mount/ioctl.rs", "//! Calls.\nunsafe extern \"C\" {}\n"),
+        ("crates/fusewire/src/mount/device.rs", "//! Calls.\nunsafe extern \"C\" {}\n"),
+        ("crates/fusewire-launch/src/daemonize.rs", "//! Forks.\nunsafe fn f() {}\n"),
         (
             "crates/hellofs/Cargo.toml",
             "[package]\nname = \"hellofs\"\nlicense.workspace = true\n[dependencies]\nfusewire = { workspace = true }\n\

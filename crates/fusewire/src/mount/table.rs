@@ -89,10 +89,10 @@ const fn quiet(name: &'static str, effect: Effect) -> OptionRow {
 const OPTIONS: &[OptionRow] = &[
     told("fsname", Effect::Source, "fsname=TEXT", "the name in df and /proc/mounts"),
     told("subtype", Effect::Subtype, "subtype=TEXT", "the type: shown as fuse.TEXT"),
-    told("allow_other", Effect::AllowOther, "allow_other", "let other users in; needs user_allow_other in /etc/fuse.conf unless root mounts"),
-    told("default_permissions", Effect::DefaultPermissions, "default_permissions", "have the kernel check permissions by mode and owner"),
+    told("allow_other", Effect::AllowOther, "allow_other", "let other users in, if /etc/fuse.conf allows it"),
+    told("default_permissions", Effect::DefaultPermissions, "default_permissions", "let the kernel check permissions by mode and owner"),
     told("auto_unmount", Effect::AutoUnmount, "auto_unmount", "unmount also when the daemon is killed"),
-    told("max_read", Effect::MaxRead, "max_read=BYTES", "read no more than this at a time, at least 4096"),
+    told("max_read", Effect::MaxRead, "max_read=BYTES", "read at most this much at a time; 4096 or more"),
     quiet("defaults", Effect::Ignored),
     quiet("auto", Effect::Ignored),
     quiet("noauto", Effect::Ignored),
@@ -130,21 +130,17 @@ pub fn option_help() -> impl Iterator<Item = OptionHelp> {
 
 fn flag_help(flag: MountFlag) -> (&'static str, &'static str) {
     match flag {
-        MountFlag::ReadOnly => ("ro, rw", "whether nothing can be written"),
-        MountFlag::NoSuid => {
-            ("nosuid, suid", "whether set-user-ID bits and file capabilities have no effect; on unless root says suid")
-        }
-        MountFlag::NoDev => ("nodev, dev", "whether device nodes cannot be opened; on unless root says dev"),
-        MountFlag::NoExec => ("noexec, exec", "whether programs cannot be run"),
-        MountFlag::Synchronous => ("sync, async", "whether writes are synchronous"),
-        MountFlag::DirSync => ("dirsync, nodirsync", "whether changes of directories are synchronous"),
-        MountFlag::NoAtime => ("noatime, atime", "whether reading leaves access times alone"),
-        MountFlag::NoDirAtime => ("nodiratime, diratime", "whether reading directories leaves access times alone"),
-        MountFlag::RelAtime => {
-            ("relatime, norelatime", "whether access times change only when older than the last change")
-        }
-        MountFlag::StrictAtime => ("strictatime, nostrictatime", "whether access times always change"),
-        MountFlag::LazyTime => ("lazytime, nolazytime", "whether times are written late"),
+        MountFlag::ReadOnly => ("ro, rw", "forbid all writing, or not"),
+        MountFlag::NoSuid => ("nosuid, suid", "ignore set-user-ID bits (default), or not"),
+        MountFlag::NoDev => ("nodev, dev", "ignore device nodes (default), or not"),
+        MountFlag::NoExec => ("noexec, exec", "forbid running programs, or not"),
+        MountFlag::Synchronous => ("sync, async", "write synchronously, or not"),
+        MountFlag::DirSync => ("dirsync, nodirsync", "change directories synchronously, or not"),
+        MountFlag::NoAtime => ("noatime, atime", "leave access times alone, or not"),
+        MountFlag::NoDirAtime => ("nodiratime, diratime", "leave those of directories alone, or not"),
+        MountFlag::RelAtime => ("relatime, norelatime", "update access times only when old, or not"),
+        MountFlag::StrictAtime => ("strictatime, nostrictatime", "update access times always, or not"),
+        MountFlag::LazyTime => ("lazytime, nolazytime", "write times late, or not"),
     }
 }
 
