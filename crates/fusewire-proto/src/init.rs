@@ -38,7 +38,7 @@ bitflags! {
         const SPLICE_READ = abi::FUSE_SPLICE_READ;
         /// The filesystem decides about flock(2) locks.
         const FLOCK_LOCKS = abi::FUSE_FLOCK_LOCKS;
-        /// Ioctls on directories are passed on.
+        /// Ioctls on directories are passed on. Tells only that the kernel can.
         const HAS_IOCTL_DIR = abi::FUSE_HAS_IOCTL_DIR;
         /// Cached data go when the attributes show a new size or mtime.
         const AUTO_INVAL_DATA = abi::FUSE_AUTO_INVAL_DATA;

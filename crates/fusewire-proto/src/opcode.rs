@@ -53,7 +53,7 @@ macro_rules! for_each_opcode {
                 "Removes an empty directory.");
             (FUSE_RENAME, RENAME, Rename<'a>, rename, 0, value Done, Unchanged, Passed,
                 "Moves a name, over another if there is one.");
-            (FUSE_LINK, LINK, Link<'a>, link, 0, value Entry, AddsOne, Passed,
+            (FUSE_LINK, LINK, Link<'a>, link, 0, value Entry, AddsOne, Unsupported,
                 "Gives a node one more name.");
             (FUSE_OPEN, OPEN, Open, open, 0, value Opened, Unchanged, Succeeds,
                 "Opens a file.");

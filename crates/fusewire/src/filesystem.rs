@@ -167,7 +167,8 @@ pub trait Filesystem: Send + Sync {
 
     /// Gives a node one more name.
     ///
-    /// Adds one to the lookup count of the node. `EPERM` for a directory.
+    /// Adds one to the lookup count of the node. `EPERM` for a directory. With `ENOSYS`, the default, the kernel never asks
+    /// again and answers `EPERM`.
     ///
     /// # Errors
     /// What the caller is to see.

@@ -109,7 +109,8 @@ impl Notifier {
         self.send(&Notification::InvalEntry { parent, name, flags: InvalEntryFlags::EXPIRE_ONLY })
     }
 
-    /// `name` in `parent`, which meant `child`, is gone; who watches it with inotify(7) is told. Since 7.18.
+    /// `name` in `parent`, which meant `child`, is gone; who watches the file itself with inotify(7) is told, and who
+    /// watches the directory is not. Since 7.18.
     ///
     /// # Errors
     /// As [`inval_entry`](Self::inval_entry).

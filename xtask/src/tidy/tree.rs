@@ -162,8 +162,6 @@ pub(super) mod fixture {
         ),
         ("crates/fusewire/src/lib.rs", "//! The library.\n#![deny(unsafe_code)]\npub mod mount;\n"),
         ("crates/fusewire/src/mount/watcher.rs", "//! Watches.\nfn f() {\n    // SAFETY: so.\n    unsafe { g() }\n}\n"),
-        ("crates/fusewire/src/mount/device.rs", "//! Calls.\nunsafe extern \"C\" {}\n"),
-        ("crates/fusewire-launch/src/daemonize.rs", "//! Forks.\nunsafe fn f() {}\n"),
         (
             "crates/hellofs/Cargo.toml",
             "[package]\nname = \"hellofs\"\nlicense.workspace = true\n[dependencies]\nfusewire = { workspace = true }\n\
@@ -178,7 +176,9 @@ pub(super) mod fixture {
     /// A clean tree with some files replaced or added.
     pub(in super::super) fn tree(changes: &[(&str, &str)]) -> Tree {
         let dir = tempfile::tempdir().unwrap();
-        for (path, text) in CLEAN.iter().chain(changes) {
+        let calls = "//! Calls.\nunsafe extern \"C\" {}\n";
+        let listed: Vec<_> = super::super::unsafety::UNSAFE_FILES.iter().map(|path| (*path, calls)).collect();
+        for (path, text) in listed.iter().chain(CLEAN).chain(changes) {
             let file = dir.path().join(path);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();

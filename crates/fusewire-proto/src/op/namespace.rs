@@ -163,7 +163,8 @@ operation! {
 }
 
 operation! {
-    /// Gives the node `old` one more name. Adds one to its lookup count, also though the kernel knows it.
+    /// Gives the node `old` one more name. Adds one to its lookup count, also though the kernel knows it. `ENOSYS` is
+    /// remembered, and the callers see `EPERM`; older kernels pass it on.
     Link<'a> = LINK {
         /// The directory of the new name.
         node new_parent;
