@@ -30,12 +30,15 @@
 //! | [`mod@mount`] | mounting: a file descriptor of `/dev/fuse`, mounted somewhere |
 //! | [`session`] | a connection, from `INIT` to its end |
 //! | [`transport`] | how requests come in and replies go out |
+//! | [`InodeTable`], [`HandleTable`] | what node ids and file handles stand for |
 //!
 //! There is no global state: any number of filesystems can be mounted by one process.
 
 mod context;
 mod dispatch;
 mod filesystem;
+mod handles;
+mod inodes;
 pub mod mount;
 mod mounted;
 mod notifier;
@@ -47,6 +50,8 @@ pub use context::{Context, Slot, Slots};
 pub use filesystem::Filesystem;
 pub use fusewire_proto::init::{InitError, Wishes};
 pub use fusewire_proto::*;
+pub use handles::HandleTable;
+pub use inodes::InodeTable;
 pub use mounted::{Error, Mounted, mount};
 pub use notifier::Notifier;
 pub use session::{Session, SessionConfig, SessionError};
