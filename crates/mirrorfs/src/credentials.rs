@@ -67,6 +67,11 @@ impl Identity {
         act().map_err(errno)
     }
 
+    /// Whether the caller's rights are others than ours.
+    pub(crate) fn differs(self, cx: &Context<'_>) -> bool {
+        self.caller(cx).is_some()
+    }
+
     /// Who is to be acted as, if it is not us.
     fn caller(self, cx: &Context<'_>) -> Option<Caller> {
         if self == Self::Own {

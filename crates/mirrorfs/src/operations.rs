@@ -8,8 +8,8 @@ use fusewire::{
 };
 use rustix::fs::{
     AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, StatxFlags, XattrFlags, copy_file_range, fallocate,
-    fdatasync, fstatvfs, fsync, linkat, mkdirat, mknodat, openat, readlinkat_raw, renameat, renameat_with, seek, statx,
-    symlinkat, unlinkat,
+    fdatasync, fstat, fstatvfs, fsync, linkat, mkdirat, mknodat, openat, readlinkat_raw, renameat, renameat_with, seek,
+    statx, symlinkat, unlinkat,
 };
 use rustix::io;
 
@@ -33,7 +33,7 @@ fn mode(bits: u32) -> Mode {
     Mode::from_bits_truncate(bits & PERMISSIONS)
 }
 
-/// Whether the sgid bit is asked for: the source takes it away from who is not in the group.
+/// Whether the sgid bit is among them: the source takes it away when somebody who is not in the group is at it.
 fn wants_sgid(bits: u32) -> bool {
     bits & libc::S_ISGID != 0
 }
@@ -49,12 +49,13 @@ impl Mirror {
         make: impl Fn() -> io::Result<()>,
     ) -> Result<reply::Entry, Errno> {
         set_umask(umask)?;
-        if wants_sgid(bits) {
-            self.identity.act_with_groups(cx, make)?;
-        } else {
-            self.identity.act(cx, make)?;
-        }
+        self.make_with_mode(cx, bits, make)?;
         self.open_child(parent, name)
+    }
+
+    /// Makes something with this mode and the rights of the caller.
+    fn make_with_mode<R>(&self, cx: &Context<'_>, bits: u32, make: impl Fn() -> io::Result<R>) -> Result<R, Errno> {
+        if wants_sgid(bits) { self.identity.act_with_groups(cx, make) } else { self.identity.act(cx, make) }
     }
 
     fn open_file(&self, cx: &Context<'_>, inode: &Inode, op: &op::Open) -> Result<OpenFile, Errno> {
@@ -64,9 +65,16 @@ impl Mirror {
             // The kernel has checked that the caller may execute it; to read it may be forbidden.
             return open(flags).map_err(errno);
         }
+        let open_as_caller = |flags: OFlags| {
+            if flags.contains(OFlags::TRUNC) {
+                self.change_data(cx, inode, || open(flags))
+            } else {
+                self.identity.act(cx, || open(flags))
+            }
+        };
         let wanted = if self.gathers_writes() { readable(flags) } else { flags };
-        match self.identity.act(cx, || open(wanted)) {
-            Err(Errno::EACCES) if wanted != flags => self.identity.act(cx, || open(flags)),
+        match open_as_caller(wanted) {
+            Err(Errno::EACCES) if wanted != flags => open_as_caller(flags),
             opened => opened,
         }
     }
@@ -97,11 +105,26 @@ impl Mirror {
             return Err(Errno::EINVAL);
         }
         let length = usize::try_from(op.length.min(most)).unwrap_or(usize::MAX);
-        let copied = self.identity.act(cx, || {
+        let copied = self.change_data(cx, &*to, || {
             let (mut offset, mut out_offset) = (op.offset, op.out_offset);
             copy_file_range(&*from, Some(&mut offset), &*to, Some(&mut out_offset), length)
         })?;
         u64::try_from(copied).map_err(|_| Errno::EOVERFLOW)
+    }
+
+    /// Changes the data of a file with the rights of the caller: what it may take of the disk, and whether suid and sgid go.
+    fn change_data<R>(
+        &self,
+        cx: &Context<'_>,
+        file: impl AsFd,
+        change: impl Fn() -> io::Result<R>,
+    ) -> Result<R, Errno> {
+        if !self.identity.differs(cx) {
+            return change().map_err(errno);
+        }
+        // Who is in the group of a file keeps its sgid bit, if the group may not execute it.
+        let special = fstat(file).is_ok_and(|stat| wants_sgid(stat.st_mode));
+        if special { self.identity.act_with_groups(cx, change) } else { self.identity.act(cx, change) }
     }
 
     fn sync(file: impl AsFd, flags: FsyncFlags) -> Result<reply::Done, Errno> {
@@ -157,8 +180,10 @@ impl fusewire::Filesystem for Mirror {
         let file = op.handle.and_then(|handle| self.files.get(handle));
         let writable = file.as_ref().and_then(|file| file.writable());
         let change = || attributes::change(&self.reopener, inode.as_fd(), writable, &op);
-        if op.gid.is_some() || op.mode.is_some_and(wants_sgid) {
+        if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(wants_sgid) {
             self.identity.act_with_groups(cx, change)?;
+        } else if op.size.is_some() {
+            self.change_data(cx, &*inode, change)?;
         } else {
             self.identity.act(cx, change)?;
         }
@@ -246,7 +271,8 @@ impl fusewire::Filesystem for Mirror {
         let exclusive = if op.flags.contains(libc::O_EXCL) { OFlags::EXCL } else { OFlags::empty() };
         let flags = source_flags(op.flags) - OFlags::TMPFILE;
         let how = flags | exclusive | OFlags::TMPFILE;
-        let file = self.identity.act(cx, || openat(&*parent, c".", how, mode(op.mode)))?;
+        let make = || openat(&*parent, c".", how, mode(op.mode));
+        let file = self.make_with_mode(cx, op.mode, make)?;
         self.created(OpenFile::new(file, flags))
     }
 
@@ -260,7 +286,7 @@ impl fusewire::Filesystem for Mirror {
         let write = || file.write(&self.reopener, &op);
         // Only what a caller without rights writes takes suid and sgid away; capabilities go in any case.
         let size = if op.write_flags.contains(WriteFlags::KILL_SUIDGID) {
-            self.identity.act(cx, write)?
+            self.change_data(cx, &*file, write)?
         } else {
             write().map_err(errno)?
         };
@@ -367,7 +393,7 @@ impl fusewire::Filesystem for Mirror {
     fn fallocate(&self, cx: &Context<'_>, op: op::Fallocate) -> Result<reply::Done, Errno> {
         let file = self.file(op.handle)?;
         let mode = FallocateFlags::from_bits_retain(op.mode.bits());
-        self.identity.act(cx, || fallocate(&*file, mode, op.offset, op.length))?;
+        self.change_data(cx, &*file, || fallocate(&*file, mode, op.offset, op.length))?;
         Ok(reply::Done)
     }
 
