@@ -33,6 +33,7 @@
 //! | [`mod@mount`] | mounting: a file descriptor of `/dev/fuse`, mounted somewhere |
 //! | [`session`] | a connection, from `INIT` to its end |
 //! | [`transport`] | how requests come in and replies go out |
+//! | [`InodeTable`], [`HandleTable`] | what node ids and file handles stand for |
 //!
 //! There is no global state: any number of filesystems can be mounted by one process.
 
@@ -41,6 +42,8 @@ mod context;
 mod dispatch;
 mod filesystem;
 mod handler;
+mod handles;
+mod inodes;
 pub mod mount;
 mod mounted;
 mod notifier;
@@ -55,6 +58,8 @@ pub use filesystem::Filesystem;
 pub use fusewire_proto::init::{InitError, Wishes};
 pub use fusewire_proto::*;
 pub use handler::{Deferred, Handler, Reply};
+pub use handles::HandleTable;
+pub use inodes::InodeTable;
 pub use mounted::{Error, Mounted, mount};
 pub use notifier::Notifier;
 pub use path::{ByPath, PathEntry, PathFilesystem};

@@ -1,0 +1,250 @@
+//! The mirror itself: its source, what the kernel knows of it, and how inodes are found.
+//!
+//! The operations are in `operations`; they begin and end here.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use fusewire::{Errno, FileHandle, HandleTable, InitFlags, InodeTable, Name, NodeId, OpenedFlags, reply};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, statat};
+
+use crate::attributes;
+use crate::cache::Caching;
+use crate::credentials::{Identity, errno};
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::inode::{Inode, Key};
+use crate::open::OpenFile;
+use crate::options::Options;
+use crate::reopen::Reopener;
+use crate::xattrs;
+
+/// To hold an inode without opening it, and never by following a link.
+const PLACE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A directory shown somewhere else: a [`Filesystem`](fusewire::Filesystem) over its *source*.
+///
+/// # Permissions
+/// Mount it with [`default_permissions`](fusewire::mount::MountOptions::default_permissions): the kernel then checks what
+/// callers may do by the modes and ACLs of the source. Served by root, operations of other users are carried out with their
+/// own user, group and supplementary groups, so that the source checks them once more; served by somebody else, with the
+/// rights of that user.
+///
+/// # Limits
+/// Each inode that the kernel remembers takes a file descriptor: see
+/// [`raise_descriptor_limit`](crate::raise_descriptor_limit).
+#[derive(Debug)]
+pub struct Mirror {
+    pub(crate) options: Options,
+    pub(crate) caching: Caching,
+    pub(crate) identity: Identity,
+    pub(crate) reopener: Reopener,
+    pub(crate) inodes: InodeTable<Key, Inode>,
+    pub(crate) files: HandleTable<OpenFile>,
+    pub(crate) directories: HandleTable<Directory>,
+    source: Source,
+    agreed: OnceLock<InitFlags>,
+}
+
+/// What is known of the source's own filesystem.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    device: u64,
+    acls: Has,
+    close: Close,
+}
+
+/// Whether the source has something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Has {
+    Yes,
+    No,
+}
+
+/// What closing a file of the source may bring up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Close {
+    /// Errors of writes before: the close of a file must reach the source.
+    Errors,
+    /// Nothing: its filesystem has nothing to do then.
+    Nothing,
+}
+
+/// Filesystems that do nothing when a file is closed (they have no `flush` in their `file_operations`), by `f_type`.
+const NOTHING_AT_CLOSE: &[u32] = &[
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x0102_1994, // tmpfs
+    0x8584_58f6, // ramfs
+    0xf2f5_2010, // f2fs
+];
+
+impl Mirror {
+    /// A mirror of the directory `source`.
+    ///
+    /// # Errors
+    /// The source is not there, is no directory or cannot be opened, or `/proc` is missing.
+    pub fn new(source: &Path, options: Options) -> Result<Self, Error> {
+        let failed =
+            |error: rustix::io::Errno| Error::Source { path: source.to_owned(), cause: io::Error::from(error) };
+        Reopener::check().map_err(|error| Error::Proc(io::Error::from(error)))?;
+        let place = openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        let stat = fstat(&place).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Err(Error::NotADirectory(source.to_owned()));
+        }
+        let key = Key::of(&stat);
+        Ok(Self {
+            caching: Caching::new(&options),
+            options,
+            identity: Identity::of_process(),
+            reopener: Reopener::default(),
+            source: Source {
+                device: key.device,
+                acls: if xattrs::keeps_acls(place.as_fd()) { Has::Yes } else { Has::No },
+                close: close(&place),
+            },
+            inodes: InodeTable::new(key, Inode::new(place, key)),
+            files: HandleTable::new(),
+            directories: HandleTable::new(),
+            agreed: OnceLock::new(),
+        })
+    }
+
+    /// What was agreed with the kernel; nothing before there is one.
+    pub(crate) fn agreed(&self) -> InitFlags {
+        self.agreed.get().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn agree(&self, flags: InitFlags) {
+        // The first one counts: there is one session.
+        let _ = self.agreed.set(flags);
+    }
+
+    /// Whether the source keeps POSIX ACLs.
+    pub(crate) fn has_acls(&self) -> bool {
+        self.source.acls == Has::Yes
+    }
+
+    /// Whether writes are gathered by the kernel.
+    pub(crate) fn gathers_writes(&self) -> bool {
+        self.agreed().contains(InitFlags::WRITEBACK_CACHE)
+    }
+
+    /// # Errors
+    /// `ESTALE` if the kernel was never told of the node, or has forgotten it.
+    #[inline]
+    pub(crate) fn inode(&self, node: NodeId) -> Result<Arc<Inode>, Errno> {
+        self.inodes.get(node).ok_or(Errno::ESTALE)
+    }
+
+    /// # Errors
+    /// `EBADF` if nothing is open by that handle.
+    #[inline]
+    pub(crate) fn file(&self, handle: FileHandle) -> Result<Arc<OpenFile>, Errno> {
+        self.files.get(handle).ok_or(Errno::EBADF)
+    }
+
+    /// # Errors
+    /// As for [`file`](Self::file).
+    pub(crate) fn directory(&self, handle: FileHandle) -> Result<Arc<Directory>, Errno> {
+        self.directories.get(handle).ok_or(Errno::EBADF)
+    }
+
+    /// The inode number that is shown. Numbers of filesystems below the source's own are made different from those of it.
+    pub(crate) fn shown_ino(&self, key: Key) -> u64 {
+        if key.device == self.source.device {
+            return key.ino;
+        }
+        // Numbers that filesystems give seldom need the upper bits.
+        key.ino ^ key.device.wrapping_mul(0x9e37_79b9_7f4a_7c15) & 0xffff_ff00_0000_0000
+    }
+
+    /// The attributes that are shown.
+    #[inline]
+    pub(crate) fn attr(&self, stat: &Stat) -> fusewire::Attr {
+        attributes::attr(stat, self.shown_ino(Key::of(stat)))
+    }
+
+    /// # Errors
+    /// Those of stat(2).
+    pub(crate) fn attributes(&self, file: impl AsFd) -> Result<reply::Attributes, Errno> {
+        let stat = fstat(file).map_err(errno)?;
+        Ok(reply::Attributes::new(self.attr(&stat), self.caching.attr))
+    }
+
+    fn entry(&self, node: NodeId, stat: &Stat) -> reply::Entry {
+        let mut entry = reply::Entry::new(node, self.attr(stat), self.caching.entry);
+        entry.attr_timeout = self.caching.attr;
+        entry
+    }
+
+    /// Looks `name` up in `parent`. Adds one to the lookup count of what is found.
+    ///
+    /// # Errors
+    /// Those of open(2); `EINVAL` for the names that lead to other directories.
+    pub(crate) fn child(&self, parent: &Inode, name: &Name) -> Result<reply::Entry, Errno> {
+        if matches!(name.as_bytes(), b"." | b"..") {
+            return Err(Errno::EINVAL);
+        }
+        let stat =
+            statat(parent, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT).map_err(errno)?;
+        match self.inodes.look_up(&Key::of(&stat)) {
+            Some((node, _)) => Ok(self.entry(node, &stat)),
+            None => self.open_child(parent, name),
+        }
+    }
+
+    /// As [`child`](Self::child), for a name that is most likely not known yet.
+    pub(crate) fn open_child(&self, parent: &Inode, name: &Name) -> Result<reply::Entry, Errno> {
+        let place = openat(parent, name.as_os_str(), PLACE, Mode::empty()).map_err(errno)?;
+        let stat = fstat(&place).map_err(errno)?;
+        Ok(self.adopt(&stat, place))
+    }
+
+    /// The entry of an inode that is held by `place`. Adds one to its lookup count.
+    fn adopt(&self, stat: &Stat, place: OwnedFd) -> reply::Entry {
+        let key = Key::of(stat);
+        let (node, _) = self.inodes.insert(key, Inode::new(place, key));
+        self.entry(node, stat)
+    }
+
+    /// The entry of a file that was just opened, and a handle for it. Adds one to the lookup count of its inode.
+    ///
+    /// # Errors
+    /// Those of open(2); nothing was counted then.
+    pub(crate) fn created(&self, file: OpenFile) -> Result<reply::Created, Errno> {
+        let stat = fstat(&file).map_err(errno)?;
+        let entry = match self.inodes.look_up(&Key::of(&stat)) {
+            Some((node, _)) => self.entry(node, &stat),
+            None => self.adopt(&stat, self.reopener.open(file.as_fd(), OFlags::PATH).map_err(errno)?),
+        };
+        let inode = self.inode(entry.node)?;
+        let opened = self.opened(&inode, file, Some(&stat))?;
+        Ok(reply::Created::new(entry, opened))
+    }
+
+    /// A handle for an open file, and how the kernel is to treat it. `stat` saves asking for it.
+    ///
+    /// # Errors
+    /// Those of stat(2).
+    pub(crate) fn opened(&self, inode: &Inode, file: OpenFile, stat: Option<&Stat>) -> Result<reply::Opened, Errno> {
+        let same = || match stat {
+            Some(stat) => inode.same_data(stat),
+            None => fstat(&file).is_ok_and(|stat| inode.same_data(&stat)),
+        };
+        let mut flags = self.caching.file_flags(self.agreed(), same);
+        let quiet = self.source.close == Close::Nothing && inode.key().device == self.source.device;
+        if (quiet || file.writable().is_none()) && !self.gathers_writes() {
+            flags |= OpenedFlags::NOFLUSH;
+        }
+        Ok(reply::Opened::new(self.files.insert(file)).with_flags(flags))
+    }
+}
+
+fn close(place: &OwnedFd) -> Close {
+    let kind = fstatfs(place).ok().and_then(|found| u32::try_from(found.f_type).ok());
+    if kind.is_some_and(|kind| NOTHING_AT_CLOSE.contains(&kind)) { Close::Nothing } else { Close::Errors }
+}

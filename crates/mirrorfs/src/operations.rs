@@ -1,0 +1,430 @@
+//! The operations: each a system call or two on what the kernel names by node id or handle.
+
+use std::os::fd::AsFd;
+
+use fusewire::op::Whence;
+use fusewire::{
+    Context, Errno, FsyncFlags, InitFlags, Name, Negotiated, Notifier, RenameFlags, Wishes, WriteFlags, op, reply, sink,
+};
+use rustix::fs::{
+    AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, StatxFlags, XattrFlags, copy_file_range, fallocate,
+    fdatasync, fstat, fstatvfs, fsync, linkat, mkdirat, mknodat, openat, readlinkat_raw, renameat, renameat_with, seek,
+    statx, symlinkat, unlinkat,
+};
+use rustix::io;
+
+use crate::attributes;
+use crate::credentials::{errno, set_umask};
+use crate::directory::{Directory, Plain, Plus};
+use crate::inode::{Inode, Key};
+use crate::mirror::Mirror;
+use crate::open::{OpenFile, for_execution, readable, source_flags};
+use crate::options::CacheMode;
+use crate::xattrs;
+
+/// Permission bits that a request may set.
+const PERMISSIONS: u32 = 0o7777;
+
+fn done(result: io::Result<()>) -> Result<reply::Done, Errno> {
+    result.map(|()| reply::Done).map_err(errno)
+}
+
+fn mode(bits: u32) -> Mode {
+    Mode::from_bits_truncate(bits & PERMISSIONS)
+}
+
+/// Whether the sgid bit is among them: the source takes it away when somebody who is not in the group is at it.
+fn wants_sgid(bits: u32) -> bool {
+    bits & libc::S_ISGID != 0
+}
+
+impl Mirror {
+    /// Makes something in `op.parent` with the rights and the umask of the caller, then looks it up.
+    fn make(
+        &self,
+        cx: &Context<'_>,
+        parent: &Inode,
+        name: &Name,
+        (bits, umask): (u32, u32),
+        make: impl Fn() -> io::Result<()>,
+    ) -> Result<reply::Entry, Errno> {
+        set_umask(umask)?;
+        self.make_with_mode(cx, bits, make)?;
+        self.open_child(parent, name)
+    }
+
+    /// Makes something with this mode and the rights of the caller.
+    fn make_with_mode<R>(&self, cx: &Context<'_>, bits: u32, make: impl Fn() -> io::Result<R>) -> Result<R, Errno> {
+        if wants_sgid(bits) { self.identity.act_with_groups(cx, make) } else { self.identity.act(cx, make) }
+    }
+
+    fn open_file(&self, cx: &Context<'_>, inode: &Inode, op: &op::Open) -> Result<OpenFile, Errno> {
+        let flags = source_flags(op.flags);
+        let open = |flags| self.reopener.open(inode.as_fd(), flags).map(|file| OpenFile::new(file, flags));
+        if for_execution(op.flags) {
+            // The kernel has checked that the caller may execute it; to read it may be forbidden.
+            return open(flags).map_err(errno);
+        }
+        let open_as_caller = |flags: OFlags| {
+            if flags.contains(OFlags::TRUNC) {
+                self.change_data(cx, inode, || open(flags))
+            } else {
+                self.identity.act(cx, || open(flags))
+            }
+        };
+        let wanted = if self.gathers_writes() { readable(flags) } else { flags };
+        match open_as_caller(wanted) {
+            Err(Errno::EACCES) if wanted != flags => open_as_caller(flags),
+            opened => opened,
+        }
+    }
+
+    fn rename_with(
+        &self,
+        cx: &Context<'_>,
+        (parent, name): (fusewire::NodeId, &Name),
+        (new_parent, new_name): (fusewire::NodeId, &Name),
+        flags: RenameFlags,
+    ) -> Result<reply::Done, Errno> {
+        let (from, to) = (self.inode(parent)?, self.inode(new_parent)?);
+        let (name, new_name) = (name.as_os_str(), new_name.as_os_str());
+        self.identity.act(cx, || {
+            if flags.is_empty() {
+                renameat(&*from, name, &*to, new_name)
+            } else {
+                let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
+                renameat_with(&*from, name, &*to, new_name, flags)
+            }
+        })?;
+        Ok(reply::Done)
+    }
+
+    fn copy(&self, cx: &Context<'_>, op: &op::CopyFileRange, most: u64) -> Result<u64, Errno> {
+        let (from, to) = (self.file(op.handle)?, self.file(op.out_handle)?);
+        if op.flags != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let length = usize::try_from(op.length.min(most)).unwrap_or(usize::MAX);
+        let copied = self.change_data(cx, &*to, || {
+            let (mut offset, mut out_offset) = (op.offset, op.out_offset);
+            copy_file_range(&*from, Some(&mut offset), &*to, Some(&mut out_offset), length)
+        })?;
+        u64::try_from(copied).map_err(|_| Errno::EOVERFLOW)
+    }
+
+    /// Changes the data of a file with the rights of the caller: what it may take of the disk, and whether suid and sgid go.
+    fn change_data<R>(
+        &self,
+        cx: &Context<'_>,
+        file: impl AsFd,
+        change: impl Fn() -> io::Result<R>,
+    ) -> Result<R, Errno> {
+        if !self.identity.differs(cx) {
+            return change().map_err(errno);
+        }
+        // Who is in the group of a file keeps its sgid bit, if the group may not execute it.
+        let special = fstat(file).is_ok_and(|stat| wants_sgid(stat.st_mode));
+        if special { self.identity.act_with_groups(cx, change) } else { self.identity.act(cx, change) }
+    }
+
+    fn sync(file: impl AsFd, flags: FsyncFlags) -> Result<reply::Done, Errno> {
+        done(if flags.contains(FsyncFlags::FDATASYNC) { fdatasync(file) } else { fsync(file) })
+    }
+}
+
+impl fusewire::Filesystem for Mirror {
+    fn init(&self, _: &op::Init, wishes: &mut Wishes) -> Result<(), Errno> {
+        wishes.want(
+            InitFlags::DO_READDIRPLUS
+                | InitFlags::READDIRPLUS_AUTO
+                | InitFlags::DONT_MASK
+                | InitFlags::HANDLE_KILLPRIV_V2
+                | InitFlags::DIRECT_IO_ALLOW_MMAP,
+        );
+        if self.has_acls() {
+            wishes.want(InitFlags::POSIX_ACL);
+        }
+        if self.options.writeback {
+            wishes.want(InitFlags::WRITEBACK_CACHE);
+        }
+        if self.caching.mode == CacheMode::Always {
+            wishes.want(InitFlags::CACHE_SYMLINKS).refuse(InitFlags::AUTO_INVAL_DATA);
+        }
+        Ok(())
+    }
+
+    fn ready(&self, negotiated: &Negotiated, _: &Notifier) {
+        self.agree(negotiated.flags);
+    }
+
+    fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
+        match self.child(&*self.inode(op.parent)?, op.name) {
+            Err(Errno::ENOENT) if !self.caching.negative.is_zero() => Ok(reply::Entry::negative(self.caching.negative)),
+            found => found,
+        }
+    }
+
+    fn forget(&self, _: &Context<'_>, op: op::Forget) {
+        self.inodes.forget(op.node, op.nlookup);
+    }
+
+    fn getattr(&self, _: &Context<'_>, op: op::Getattr) -> Result<reply::Attributes, Errno> {
+        match op.handle.and_then(|handle| self.files.get(handle)) {
+            Some(file) => self.attributes(&*file),
+            None => self.attributes(&*self.inode(op.node)?),
+        }
+    }
+
+    fn setattr(&self, cx: &Context<'_>, op: op::Setattr) -> Result<reply::Attributes, Errno> {
+        let inode = self.inode(op.node)?;
+        let file = op.handle.and_then(|handle| self.files.get(handle));
+        let writable = file.as_ref().and_then(|file| file.writable());
+        let change = || attributes::change(&self.reopener, inode.as_fd(), writable, &op);
+        if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(wants_sgid) {
+            self.identity.act_with_groups(cx, change)?;
+        } else if op.size.is_some() {
+            self.change_data(cx, &*inode, change)?;
+        } else {
+            self.identity.act(cx, change)?;
+        }
+        self.attributes(&*inode)
+    }
+
+    fn readlink(&self, _: &Context<'_>, op: op::Readlink, out: &mut sink::Data<'_>) -> Result<(), Errno> {
+        let length = readlinkat_raw(&*self.inode(op.node)?, c"", out.spare()).map_err(errno)?;
+        out.advance(length);
+        Ok(())
+    }
+
+    fn symlink(&self, cx: &Context<'_>, op: op::Symlink<'_>) -> Result<reply::Entry, Errno> {
+        let parent = self.inode(op.parent)?;
+        let make = || symlinkat(op.target.as_os_str(), &*parent, op.name.as_os_str());
+        self.identity.act(cx, make)?;
+        self.open_child(&parent, op.name)
+    }
+
+    fn mknod(&self, cx: &Context<'_>, op: op::Mknod<'_>) -> Result<reply::Entry, Errno> {
+        let parent = self.inode(op.parent)?;
+        let kind = FileType::from_raw_mode(op.mode);
+        let make = || mknodat(&*parent, op.name.as_os_str(), kind, mode(op.mode), u64::from(op.rdev));
+        self.make(cx, &parent, op.name, (op.mode, op.umask), make)
+    }
+
+    fn mkdir(&self, cx: &Context<'_>, op: op::Mkdir<'_>) -> Result<reply::Entry, Errno> {
+        let parent = self.inode(op.parent)?;
+        let make = || mkdirat(&*parent, op.name.as_os_str(), mode(op.mode));
+        self.make(cx, &parent, op.name, (op.mode, op.umask), make)
+    }
+
+    fn unlink(&self, cx: &Context<'_>, op: op::Unlink<'_>) -> Result<reply::Done, Errno> {
+        let parent = self.inode(op.parent)?;
+        self.identity.act(cx, || unlinkat(&*parent, op.name.as_os_str(), AtFlags::empty()))?;
+        Ok(reply::Done)
+    }
+
+    fn rmdir(&self, cx: &Context<'_>, op: op::Rmdir<'_>) -> Result<reply::Done, Errno> {
+        let parent = self.inode(op.parent)?;
+        self.identity.act(cx, || unlinkat(&*parent, op.name.as_os_str(), AtFlags::REMOVEDIR))?;
+        Ok(reply::Done)
+    }
+
+    fn rename(&self, cx: &Context<'_>, op: op::Rename<'_>) -> Result<reply::Done, Errno> {
+        self.rename_with(cx, (op.parent, op.name), (op.new_parent, op.new_name), RenameFlags::empty())
+    }
+
+    fn rename2(&self, cx: &Context<'_>, op: op::Rename2<'_>) -> Result<reply::Done, Errno> {
+        self.rename_with(cx, (op.parent, op.name), (op.new_parent, op.new_name), op.flags)
+    }
+
+    fn link(&self, cx: &Context<'_>, op: op::Link<'_>) -> Result<reply::Entry, Errno> {
+        let (old, parent) = (self.inode(op.old)?, self.inode(op.new_parent)?);
+        self.identity.act(cx, || {
+            self.reopener.with_link(old.as_fd(), |directory, link| {
+                linkat(directory, link, &*parent, op.new_name.as_os_str(), AtFlags::SYMLINK_FOLLOW)
+            })
+        })?;
+        self.child(&parent, op.new_name)
+    }
+
+    fn open(&self, cx: &Context<'_>, op: op::Open) -> Result<reply::Opened, Errno> {
+        let inode = self.inode(op.node)?;
+        let file = self.open_file(cx, &inode, &op)?;
+        self.opened(&inode, file, None)
+    }
+
+    fn create(&self, cx: &Context<'_>, op: op::Create<'_>) -> Result<reply::Created, Errno> {
+        let parent = self.inode(op.parent)?;
+        set_umask(op.umask)?;
+        let exclusive = if op.flags.contains(libc::O_EXCL) { OFlags::EXCL } else { OFlags::empty() };
+        let flags = source_flags(op.flags);
+        let flags = if self.gathers_writes() { readable(flags) } else { flags };
+        let how = flags | exclusive | OFlags::CREATE | OFlags::NOFOLLOW;
+        let make = || openat(&*parent, op.name.as_os_str(), how, mode(op.mode));
+        let file =
+            if wants_sgid(op.mode) { self.identity.act_with_groups(cx, make)? } else { self.identity.act(cx, make)? };
+        self.created(OpenFile::new(file, flags))
+    }
+
+    fn tmpfile(&self, cx: &Context<'_>, op: op::Tmpfile) -> Result<reply::Created, Errno> {
+        let parent = self.inode(op.parent)?;
+        set_umask(op.umask)?;
+        let exclusive = if op.flags.contains(libc::O_EXCL) { OFlags::EXCL } else { OFlags::empty() };
+        let flags = source_flags(op.flags) - OFlags::TMPFILE;
+        let how = flags | exclusive | OFlags::TMPFILE;
+        let make = || openat(&*parent, c".", how, mode(op.mode));
+        let file = self.make_with_mode(cx, op.mode, make)?;
+        self.created(OpenFile::new(file, flags))
+    }
+
+    fn read(&self, _: &Context<'_>, op: op::Read, out: &mut sink::Data<'_>) -> Result<(), Errno> {
+        out.put_file(&*self.file(op.handle)?, op.offset)?;
+        Ok(())
+    }
+
+    fn write(&self, cx: &Context<'_>, op: op::Write<'_>) -> Result<reply::Written, Errno> {
+        let file = self.file(op.handle)?;
+        let write = || file.write(&self.reopener, &op);
+        // Only what a caller without rights writes takes suid and sgid away; capabilities go in any case.
+        let size = if op.write_flags.contains(WriteFlags::KILL_SUIDGID) {
+            self.change_data(cx, &*file, write)?
+        } else {
+            write().map_err(errno)?
+        };
+        Ok(reply::Written { size: u32::try_from(size).map_err(|_| Errno::EIO)? })
+    }
+
+    fn statfs(&self, _: &Context<'_>, op: op::Statfs) -> Result<reply::Statfs, Errno> {
+        fstatvfs(&*self.inode(op.node)?).map(|found| attributes::statfs(&found)).map_err(errno)
+    }
+
+    fn flush(&self, _: &Context<'_>, op: op::Flush) -> Result<reply::Done, Errno> {
+        // Closing a copy brings up what closing the file would.
+        let copy = self.file(op.handle)?.as_fd().try_clone_to_owned()?;
+        nix::unistd::close(copy).map_err(std::io::Error::from)?;
+        Ok(reply::Done)
+    }
+
+    fn release(&self, _: &Context<'_>, op: op::Release) -> Result<reply::Done, Errno> {
+        self.files.remove(op.handle);
+        Ok(reply::Done)
+    }
+
+    fn fsync(&self, _: &Context<'_>, op: op::Fsync) -> Result<reply::Done, Errno> {
+        Self::sync(&*self.file(op.handle)?, op.fsync_flags)
+    }
+
+    fn opendir(&self, cx: &Context<'_>, op: op::Opendir) -> Result<reply::Opened, Errno> {
+        let inode = self.inode(op.node)?;
+        let open = || self.reopener.open(inode.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY);
+        let directory = self.identity.act(cx, open)?;
+        let handle = self.directories.insert(Directory::new(directory));
+        Ok(reply::Opened::new(handle).with_flags(self.caching.directory_flags()))
+    }
+
+    fn readdir(&self, _: &Context<'_>, op: op::Readdir, out: &mut sink::DirEntries<'_>) -> Result<(), Errno> {
+        let (inode, directory) = (self.inode(op.node)?, self.directory(op.handle)?);
+        let device = inode.key().device;
+        let left = usize::try_from(op.size).unwrap_or(usize::MAX);
+        let show = |ino| self.shown_ino(Key { device, ino });
+        directory.list(op.offset, &mut Plain { out, left, show }).map_err(errno)
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Context<'_>,
+        op: op::Readdirplus,
+        out: &mut sink::DirEntriesPlus<'_>,
+    ) -> Result<(), Errno> {
+        let (inode, directory) = (self.inode(op.node)?, self.directory(op.handle)?);
+        let device = inode.key().device;
+        let left = usize::try_from(op.size).unwrap_or(usize::MAX);
+        let show = |ino| self.shown_ino(Key { device, ino });
+        let look_up = |listed: &crate::directory::Listed<'_>| {
+            let known = self.inodes.contains(&Key { device, ino: listed.ino });
+            let entry = if known { self.child(&inode, listed.name) } else { self.open_child(&inode, listed.name) };
+            // It is gone already, or cannot be held now: its name is listed all the same.
+            entry.unwrap_or_else(|_| reply::Entry::not_looked_up())
+        };
+        directory.list(op.offset, &mut Plus { out, left, show, look_up }).map_err(errno)
+    }
+
+    fn releasedir(&self, _: &Context<'_>, op: op::Releasedir) -> Result<reply::Done, Errno> {
+        self.directories.remove(op.handle);
+        Ok(reply::Done)
+    }
+
+    fn fsyncdir(&self, _: &Context<'_>, op: op::Fsyncdir) -> Result<reply::Done, Errno> {
+        Self::sync(&*self.directory(op.handle)?, op.fsync_flags)
+    }
+
+    fn setxattr(&self, cx: &Context<'_>, op: op::Setxattr<'_>) -> Result<reply::Done, Errno> {
+        let inode = self.inode(op.node)?;
+        let flags = XattrFlags::from_bits_retain(op.flags.bits());
+        let set = || xattrs::set(inode.as_fd(), op.name, op.value, flags);
+        if xattrs::is_acl(op.name) {
+            self.identity.act_with_groups(cx, set)?;
+        } else {
+            self.identity.act(cx, set)?;
+        }
+        Ok(reply::Done)
+    }
+
+    fn getxattr(&self, cx: &Context<'_>, op: op::Getxattr<'_>, out: &mut sink::Xattr<'_>) -> Result<(), Errno> {
+        let inode = self.inode(op.node)?;
+        let get = |room: &mut [u8]| xattrs::get(inode.as_fd(), op.name, room);
+        if op.name.as_bytes().starts_with(b"user.") {
+            return out.fill(|room| Ok(self.identity.act(cx, || get(&mut *room))?));
+        }
+        // The kernel itself asks for ACLs and capabilities on behalf of callers who may not read the file.
+        out.fill(|room| Ok(get(room)?))
+    }
+
+    fn listxattr(&self, _: &Context<'_>, op: op::Listxattr, out: &mut sink::Xattr<'_>) -> Result<(), Errno> {
+        let inode = self.inode(op.node)?;
+        out.fill(|room| Ok(xattrs::list(inode.as_fd(), room)?))
+    }
+
+    fn removexattr(&self, cx: &Context<'_>, op: op::Removexattr<'_>) -> Result<reply::Done, Errno> {
+        let inode = self.inode(op.node)?;
+        self.identity.act(cx, || xattrs::remove(inode.as_fd(), op.name))?;
+        Ok(reply::Done)
+    }
+
+    fn fallocate(&self, cx: &Context<'_>, op: op::Fallocate) -> Result<reply::Done, Errno> {
+        let file = self.file(op.handle)?;
+        let mode = FallocateFlags::from_bits_retain(op.mode.bits());
+        self.change_data(cx, &*file, || fallocate(&*file, mode, op.offset, op.length))?;
+        Ok(reply::Done)
+    }
+
+    fn lseek(&self, _: &Context<'_>, op: op::Lseek) -> Result<reply::Offset, Errno> {
+        let from = match op.whence {
+            Whence::DATA => SeekFrom::Data(op.offset),
+            Whence::HOLE => SeekFrom::Hole(op.offset),
+            _ => return Err(Errno::EINVAL),
+        };
+        let offset = seek(&*self.file(op.handle)?, from).map_err(errno)?;
+        Ok(reply::Offset { offset })
+    }
+
+    fn copy_file_range(&self, cx: &Context<'_>, op: op::CopyFileRange) -> Result<reply::Written, Errno> {
+        let copied = self.copy(cx, &op, u64::from(u32::MAX))?;
+        Ok(reply::Written { size: u32::try_from(copied).map_err(|_| Errno::EIO)? })
+    }
+
+    fn copy_file_range_64(&self, cx: &Context<'_>, op: op::CopyFileRange64) -> Result<reply::Copied, Errno> {
+        let mut plain =
+            op::CopyFileRange::new(op.node, op.handle, op.offset, op.out_node, op.out_handle, op.out_offset, op.length);
+        plain.flags = op.flags;
+        Ok(reply::Copied { size: self.copy(cx, &plain, u64::MAX)? })
+    }
+
+    fn statx(&self, _: &Context<'_>, op: op::Statx) -> Result<reply::StatxReply, Errno> {
+        let inode = self.inode(op.node)?;
+        let file = op.handle.and_then(|handle| self.files.get(handle));
+        let place = file.as_ref().map_or(inode.as_fd(), |file| file.as_fd());
+        let mask = StatxFlags::from_bits_retain(op.mask.bits());
+        let found = statx(place, c"", AtFlags::EMPTY_PATH, mask).map_err(errno)?;
+        Ok(reply::StatxReply::new(attributes::statx_attr(&found, self.shown_ino(inode.key())), self.caching.attr))
+    }
+}
