@@ -46,11 +46,17 @@ fn blocks_for(bytes: usize) -> u64 {
 /// Refuses names that no namespace has.
 ///
 /// # Errors
-/// `EOPNOTSUPP`.
+/// `EOPNOTSUPP`; `EINVAL` for a namespace without a name, as `fs/xattr.c xattr_resolve_name()` has it.
 pub(crate) fn check_name(name: &XattrName) -> Result<(), Errno> {
     let name = name.as_bytes();
-    let known = NAMESPACES.iter().any(|space| name.len() > space.len() && name.starts_with(space));
-    if known || name == ACL_ACCESS || name == ACL_DEFAULT { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+    if name == ACL_ACCESS || name == ACL_DEFAULT {
+        return Ok(());
+    }
+    match NAMESPACES.iter().find_map(|space| name.strip_prefix(*space)) {
+        Some([]) => Err(Errno::EINVAL),
+        Some(_) => Ok(()),
+        None => Err(Errno::EOPNOTSUPP),
+    }
 }
 
 impl Xattrs {
