@@ -1,0 +1,12 @@
+//! memfs through real mounts: compared with tmpfs, call by call, and held to what POSIX and the manual pages say.
+//!
+//! All of it needs root, for mount namespaces and for users to act as.
+#![forbid(unsafe_code)]
+
+mod calls;
+mod differential;
+mod directories;
+mod holes;
+mod privileges;
+mod room;
+mod stage;
