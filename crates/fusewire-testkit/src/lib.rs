@@ -1,2 +1,9 @@
-//! (being written)
+//! The side of the kernel in memory.
 #![forbid(unsafe_code)]
+
+pub mod kernel;
+pub mod laws;
+mod running;
+pub mod wire;
+
+pub use running::{Connection, Inspect, Running};
