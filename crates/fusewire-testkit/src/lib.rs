@@ -4,6 +4,8 @@
 pub mod kernel;
 pub mod laws;
 mod running;
+pub mod vfs;
 pub mod wire;
 
+pub use vfs::Mount;
 pub use running::{Connection, Inspect, Running};
