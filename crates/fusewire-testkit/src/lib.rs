@@ -4,6 +4,8 @@
 pub mod kernel;
 pub mod laws;
 mod running;
+#[cfg(feature = "session")]
+mod session;
 pub mod vfs;
 pub mod wire;
 

@@ -52,7 +52,7 @@ impl Running {
     }
 
     /// A daemon that is a function: called for each request, in the thread that sends it.
-    pub fn direct(handler: impl Fn(&[u8], &Outbox<'_>) + Send + Sync + 'static) -> Self {
+    pub fn direct(handler: impl Fn(&[u8], &Outbox) + Send + Sync + 'static) -> Self {
         Self::over(Box::new(Direct::new(handler)))
     }
 

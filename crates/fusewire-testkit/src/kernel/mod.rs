@@ -523,6 +523,12 @@ impl Kernel {
         self.uphold(state);
     }
 
+    /// How many requests of this kind were sent.
+    #[must_use]
+    pub fn sent(&self, opcode: Opcode) -> u64 {
+        self.lock().sent.get(&opcode).copied().unwrap_or(0)
+    }
+
     /// Whether the daemon has ended the connection.
     #[must_use]
     pub fn has_ended(&self) -> bool {

@@ -249,13 +249,13 @@ impl Mount {
     fn sized(&self, ask: impl Fn(u32) -> Result<crate::kernel::Answer, Errno>) -> Result<Vec<u8>, Errno> {
         let mut tries = 0;
         loop {
-            let before = self.cache().changes();
+            let before = self.cache().quiet();
             let Xattr::Size(size) = ask(0)?.xattr()? else { return Err(Errno::EIO) };
             if size == 0 {
                 return Ok(Vec::new());
             }
             let answer = ask(size);
-            let unchanged = self.cache().changes() == before;
+            let unchanged = before.is_some() && self.cache().quiet() == before;
             if unchanged {
                 let outcome = match &answer {
                     Err(Errno::ERANGE) => Err(format!("{size} bytes were announced and do not suffice")),

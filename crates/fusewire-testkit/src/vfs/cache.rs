@@ -22,6 +22,8 @@ pub(super) struct Cache {
     epoch: u64,
     /// Counts what was changed through this mount.
     changes: u64,
+    /// How many changes are under way.
+    changing: u64,
     names: HashMap<NodeId, BTreeMap<Vec<u8>, Name>>,
     nodes: HashMap<NodeId, Node>,
 }
@@ -64,14 +66,24 @@ impl Cache {
         self.now = self.now.saturating_add(time);
     }
 
-    /// How much was changed through this mount so far.
-    pub(super) fn changes(&self) -> u64 {
-        self.changes
+    /// How much was changed through this mount so far; `None` if something is being changed right now.
+    pub(super) fn quiet(&self) -> Option<u64> {
+        (self.changing == 0).then_some(self.changes)
     }
 
-    /// Something was changed: the attributes of `node` are asked for again.
-    pub(super) fn changed(&mut self, node: NodeId) {
+    /// A change begins.
+    pub(super) fn begin_change(&mut self) {
+        self.changing += 1;
         self.changes += 1;
+    }
+
+    /// A change has ended.
+    pub(super) fn end_change(&mut self) {
+        self.changing = self.changing.saturating_sub(1);
+    }
+
+    /// The attributes of `node` have changed and are asked for again.
+    pub(super) fn changed(&mut self, node: NodeId) {
         if let Some(node) = self.nodes.get_mut(&node) {
             node.until = Duration::ZERO;
         }

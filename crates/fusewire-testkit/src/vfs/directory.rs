@@ -100,7 +100,7 @@ impl Directory {
     /// # Errors
     /// What the daemon says.
     pub fn entries(&self) -> Result<Vec<DirEntry>, Errno> {
-        let before = self.mount.cache().changes();
+        let before = self.mount.cache().quiet();
         let mut all: Vec<DirEntry> = Vec::new();
         let mut offset = 0;
         loop {
@@ -116,8 +116,8 @@ impl Directory {
             offset = last.offset;
             all.append(&mut part);
         }
-        if self.mount.cache().changes() == before {
-            self.check(&all);
+        if before.is_some() && self.mount.cache().quiet() == before {
+            self.check(&all, before);
         }
         Ok(all)
     }
@@ -162,7 +162,7 @@ impl Directory {
     }
 
     /// The laws that show in a whole listing.
-    fn check(&self, all: &[DirEntry]) {
+    fn check(&self, all: &[DirEntry], before: Option<u64>) {
         let kernel = self.mount.kernel();
         let twice = |mut keys: Vec<Vec<u8>>| {
             keys.sort_unstable();
@@ -190,15 +190,18 @@ impl Directory {
             }
         }
         if kernel.config().probing {
-            self.probe(all);
+            self.probe(all, before);
         }
     }
 
     /// Reads on in the middle, and compares.
-    fn probe(&self, all: &[DirEntry]) {
+    fn probe(&self, all: &[DirEntry], before: Option<u64>) {
         let Some((front, back)) = all.split_at_checked(all.len().div_ceil(2)) else { return };
         let Some(at) = front.last() else { return };
         let Ok(again) = self.read_plain(at.offset) else { return };
+        if self.mount.cache().quiet() != before {
+            return;
+        }
         let same = again.len() <= back.len()
             && again.iter().zip(back).all(|(again, first)| again.name == first.name)
             && (again.is_empty() == back.is_empty());

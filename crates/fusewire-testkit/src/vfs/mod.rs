@@ -158,7 +158,15 @@ impl Mount {
         if remembers && self.kernel().remembers_enosys(opcode) {
             return Err(remembered);
         }
-        match self.kernel().call_as(&self.caller, request) {
+        let outcome = if changes(opcode) {
+            self.cache().begin_change();
+            let outcome = self.kernel().call_as(&self.caller, request);
+            self.cache().end_change();
+            outcome
+        } else {
+            self.kernel().call_as(&self.caller, request)
+        };
+        match outcome {
             Err(Errno::ENOSYS) if remembers => {
                 self.kernel().remember_enosys(opcode);
                 Err(remembered)
@@ -189,6 +197,30 @@ impl Inner {
             many => self.kernel.batch_forget(many),
         };
     }
+}
+
+/// Whether an operation changes what others see.
+fn changes(opcode: Opcode) -> bool {
+    matches!(
+        opcode,
+        Opcode::SETATTR
+            | Opcode::SYMLINK
+            | Opcode::MKNOD
+            | Opcode::MKDIR
+            | Opcode::UNLINK
+            | Opcode::RMDIR
+            | Opcode::RENAME
+            | Opcode::RENAME2
+            | Opcode::LINK
+            | Opcode::CREATE
+            | Opcode::OPEN
+            | Opcode::WRITE
+            | Opcode::SETXATTR
+            | Opcode::REMOVEXATTR
+            | Opcode::FALLOCATE
+            | Opcode::COPY_FILE_RANGE
+            | Opcode::COPY_FILE_RANGE_64
+    )
 }
 
 fn bytes(path: &Path) -> &[u8] {

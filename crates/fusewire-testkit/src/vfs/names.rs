@@ -213,10 +213,8 @@ impl Mount {
             })?;
         }
         let mut cache = self.cache();
-        for node in [Some(from_dir.node), Some(to_dir.node), Some(source.node), target.map(|target| target.node)] {
-            if let Some(node) = node {
-                cache.changed(node);
-            }
+        for pin in [Some(from_dir), Some(to_dir), Some(&source), target.as_ref()].into_iter().flatten() {
+            cache.changed(pin.node);
         }
         let forgotten = cache.move_name((from_dir.node, old_name), (to_dir.node, new_name), exchange);
         drop(cache);

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::wire::{Received, Wire};
@@ -15,7 +15,7 @@ use crate::wire::{Received, Wire};
 pub struct Direct<H> {
     /// `None` after the end.
     handler: RwLock<Option<H>>,
-    replies: Mutex<Replies>,
+    replies: Outbox,
 }
 
 #[derive(Debug, Default)]
@@ -24,16 +24,20 @@ struct Replies {
     spare: Vec<Vec<u8>>,
 }
 
-/// Where a handler puts what it answers.
-#[derive(Debug)]
-pub struct Outbox<'w> {
-    replies: &'w Mutex<Replies>,
+/// Where a handler puts what it answers. Clones are the same one, for what is told unasked or later.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    replies: Arc<Mutex<Replies>>,
 }
 
-impl Outbox<'_> {
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Replies> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends a reply or a notification.
     pub fn send(&self, message: &[u8]) {
-        let mut replies = lock(self.replies);
+        let mut replies = self.lock();
         let mut buffer = replies.spare.pop().unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(message);
@@ -41,27 +45,23 @@ impl Outbox<'_> {
     }
 }
 
-impl<H: Fn(&[u8], &Outbox<'_>) + Send + Sync> Direct<H> {
+impl<H: Fn(&[u8], &Outbox) + Send + Sync> Direct<H> {
     /// A wire to `handler`, which is called for each request, and dropped at the end of the connection.
     pub fn new(handler: H) -> Self {
-        Self { handler: RwLock::new(Some(handler)), replies: Mutex::default() }
+        Self { handler: RwLock::new(Some(handler)), replies: Outbox::default() }
     }
 }
 
-fn lock(replies: &Mutex<Replies>) -> MutexGuard<'_, Replies> {
-    replies.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<H: Fn(&[u8], &Outbox<'_>) + Send + Sync> Wire for Direct<H> {
+impl<H: Fn(&[u8], &Outbox) + Send + Sync> Wire for Direct<H> {
     fn send(&self, request: &[u8]) -> io::Result<()> {
         let handler = self.handler.read().unwrap_or_else(PoisonError::into_inner);
         let handler = handler.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EPIPE))?;
-        handler(request, &Outbox { replies: &self.replies });
+        handler(request, &self.replies);
         Ok(())
     }
 
     fn receive(&self, buffer: &mut [u8], _: Duration) -> io::Result<Received> {
-        let mut replies = lock(&self.replies);
+        let mut replies = self.replies.lock();
         let Some(message) = replies.messages.pop_front() else {
             drop(replies);
             let over = self.handler.read().unwrap_or_else(PoisonError::into_inner).is_none();
