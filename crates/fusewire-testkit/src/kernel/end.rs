@@ -70,7 +70,7 @@ impl Kernel {
                 return;
             }
             let outcome = match self.call(op::Getattr::new(node)) {
-                Err(errno @ (Errno::ENOENT | Errno::ESTALE | Errno::EBADF | Errno::EIO | Errno::EINVAL)) => Err(format!(
+                Err(errno @ (Errno::ENOENT | Errno::ESTALE | Errno::EBADF)) => Err(format!(
                     "node {node} was looked up {lookups} times and forgotten {} times; GETATTR says {errno:?}",
                     lookups - 1
                 )),

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test uses a part of this")]
 #![allow(unreachable_pub, reason = "the tests are crates of their own")]
 
+mod spoiler;
 mod tree;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use fusewire::SessionConfig;
 use fusewire_testkit::kernel::Config;
 use fusewire_testkit::{Inspect, Mount, Running};
 
+pub use spoiler::{Spoil, Spoiler};
 pub use tree::{Flaw, Tree};
 
 /// The filesystem, served directly.
