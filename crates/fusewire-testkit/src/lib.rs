@@ -1,6 +1,7 @@
 //! The side of the kernel in memory.
 #![forbid(unsafe_code)]
 
+pub mod faults;
 pub mod kernel;
 pub mod laws;
 mod running;

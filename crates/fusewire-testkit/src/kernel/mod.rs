@@ -246,9 +246,10 @@ impl Kernel {
         let identified = fusewire_proto::Incoming::identify(&bytes);
         match (identified, hostile) {
             (Some((unique, opcode)), Hostile::UnknownOpcode | Hostile::Malformed) => {
-                let draft = Draft { unique, opcode, limit: None, wants_reply: true, bytes };
+                let wants_reply = opcode.wants_reply();
+                let draft = Draft { unique, opcode, limit: None, wants_reply, bytes };
                 self.deliver_as(&draft, Expected::Error(hostile))?;
-                Ok(Some(Ticket { unique }))
+                Ok(wants_reply.then_some(Ticket { unique }))
             }
             _ => {
                 let mut state = self.lock();
@@ -553,6 +554,12 @@ impl Kernel {
     #[must_use]
     pub fn laws(&self) -> LawBook {
         self.lock().book.clone()
+    }
+
+    /// Whether no law was broken so far.
+    #[must_use]
+    pub fn is_lawful(&self) -> bool {
+        self.lock().book.violations().is_empty()
     }
 
     /// Attaches the exchange to what was found to break a law; panics, if that is what the configuration wants.

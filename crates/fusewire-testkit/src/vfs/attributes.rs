@@ -9,7 +9,7 @@ use std::path::Path;
 use fusewire_proto::op::{self, SetTime};
 use fusewire_proto::reply::Xattr;
 use fusewire_proto::{
-    AccessMask, Attr, Errno, FileHandle, Gid, Statfs, StatxAttr, StatxMask, Uid, XattrFlags, XattrName,
+    AccessMask, Attr, Errno, FileHandle, FileType, Gid, Statfs, StatxAttr, StatxMask, Uid, XattrFlags, XattrName,
 };
 
 use crate::laws::Law;
@@ -130,8 +130,8 @@ impl Mount {
         if change.size.is_some() {
             // fs/open.c vfs_truncate().
             match pin.kind() {
-                fusewire_proto::FileType::DIRECTORY => return Err(Errno::EISDIR),
-                fusewire_proto::FileType::REGULAR => {}
+                FileType::DIRECTORY => return Err(Errno::EISDIR),
+                FileType::REGULAR => {}
                 _ => return Err(Errno::EINVAL),
             }
         }
@@ -206,6 +206,9 @@ impl Mount {
         flags: XattrFlags,
     ) -> Result<(), Errno> {
         let pin = self.walk(path, Last::Follow)?;
+        if !has_user_xattrs(&pin, name) {
+            return Err(Errno::EPERM);
+        }
         let mut request = op::Setxattr::new(pin.node, xattr_name(name)?, value.as_ref());
         request.flags = flags;
         self.ask(request)?;
@@ -219,6 +222,9 @@ impl Mount {
     /// `ENODATA` if it is not there; what the daemon says; `EOPNOTSUPP` if it does not know the operation.
     pub fn getxattr(&self, path: impl AsRef<Path>, name: &str) -> Result<Vec<u8>, Errno> {
         let pin = self.walk(path, Last::Follow)?;
+        if !has_user_xattrs(&pin, name) {
+            return Err(Errno::ENODATA);
+        }
         let name = xattr_name(name)?;
         self.sized(|size| self.ask(op::Getxattr::new(pin.node, size, name)))
     }
@@ -240,6 +246,9 @@ impl Mount {
     /// `ENODATA` if it is not there; what the daemon says; `EOPNOTSUPP` if it does not know the operation.
     pub fn removexattr(&self, path: impl AsRef<Path>, name: &str) -> Result<(), Errno> {
         let pin = self.walk(path, Last::Follow)?;
+        if !has_user_xattrs(&pin, name) {
+            return Err(Errno::EPERM);
+        }
         self.ask(op::Removexattr::new(pin.node, xattr_name(name)?))?;
         self.cache().changed(pin.node);
         Ok(())
@@ -274,6 +283,11 @@ impl Mount {
             }
         }
     }
+}
+
+/// Only regular files and directories have attributes of users (`fs/xattr.c xattr_permission()`).
+fn has_user_xattrs(pin: &Pin, name: &str) -> bool {
+    !name.starts_with("user.") || matches!(pin.kind(), FileType::REGULAR | FileType::DIRECTORY)
 }
 
 fn xattr_name(name: &str) -> Result<&XattrName, Errno> {
