@@ -1,2 +1,14 @@
-//! (being written)
+//! The side of the kernel in memory.
 #![forbid(unsafe_code)]
+
+pub mod faults;
+pub mod kernel;
+pub mod laws;
+mod running;
+#[cfg(feature = "session")]
+mod session;
+pub mod vfs;
+pub mod wire;
+
+pub use vfs::Mount;
+pub use running::{Connection, Inspect, Running};

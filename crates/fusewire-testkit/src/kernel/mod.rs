@@ -1,0 +1,651 @@
+//! The kernel's side of a connection: requests out, answers in, and every law that shows in between.
+//!
+//! It knows nothing of paths; that is the [`vfs`](crate::vfs). Nothing is sent that a kernel would not send, but for what is
+//! handed to [`Kernel::deliver_bytes`].
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fusewire_proto::ext::{Extensions, ExtensionsBuilder};
+use fusewire_proto::op;
+use fusewire_proto::{
+    Errno, InitFlags, Negotiated, NodeId, Opcode, Request, RequestHeader, Unique, abi, encode_request,
+};
+
+mod answer;
+mod config;
+mod end;
+mod exchange;
+mod inbox;
+mod state;
+
+pub use answer::Answer;
+pub use config::{Caller, Config, Strictness};
+pub use inbox::Heard;
+
+use crate::laws::{Law, LawBook};
+use crate::running::Inspect;
+use crate::wire::{Received, Wire};
+use state::{Errand, Expected, Pending, State};
+
+/// The kernel's side of a connection. Clones are the same connection, for concurrent callers.
+#[derive(Clone)]
+pub struct Kernel {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    wire: Box<dyn Wire>,
+    config: Config,
+    inspect: Option<Arc<dyn Inspect>>,
+    state: Mutex<State>,
+    /// Rings when an answer has come, or when the one who received has stopped.
+    bell: Condvar,
+    /// Room for a message; whoever receives has it.
+    room: Mutex<Vec<u8>>,
+}
+
+/// A request under way, to be waited for.
+#[must_use = "an answer that nobody waits for is still owed when the connection ends"]
+#[derive(Debug)]
+pub struct Ticket {
+    unique: Unique,
+}
+
+impl Ticket {
+    /// The number of the request.
+    #[must_use]
+    pub fn unique(&self) -> Unique {
+        self.unique
+    }
+}
+
+/// What a request that no kernel sends is expected to be answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hostile {
+    /// The opcode does not exist: `ENOSYS`.
+    UnknownOpcode,
+    /// The arguments make no sense: an error, but not `ENOSYS`.
+    Malformed,
+    /// Nothing, or anything: the daemon only has to survive it.
+    Garbage,
+}
+
+impl Kernel {
+    /// Connects to the daemon at the other end of `wire`, and negotiates.
+    ///
+    /// # Errors
+    /// What the daemon refuses `INIT` with.
+    pub fn connect(wire: Box<dyn Wire>, config: Config) -> Result<Self, Errno> {
+        let kernel = Self::unconnected(wire, config, None);
+        kernel.init()?;
+        Ok(kernel)
+    }
+
+    /// A connection on which nothing was sent yet.
+    #[must_use]
+    pub fn unconnected(wire: Box<dyn Wire>, config: Config, inspect: Option<Arc<dyn Inspect>>) -> Self {
+        // The longest reply: data, or a list of extended attributes, and the header.
+        let room = usize::from(config.max_pages).saturating_mul(4096).max(65_536) + 4096;
+        let shared = Shared {
+            wire,
+            config,
+            inspect,
+            state: Mutex::new(State::new(config.minor)),
+            bell: Condvar::new(),
+            room: Mutex::new(vec![0; room]),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Sends `INIT` and takes the answer to heart.
+    ///
+    /// # Errors
+    /// What the daemon refuses it with; `EPROTO` if it answers another major version.
+    pub fn init(&self) -> Result<Negotiated, Errno> {
+        let config = &self.shared.config;
+        let mut offer = op::Init::new(config.minor, config.offered);
+        offer.max_readahead = config.max_readahead;
+        let answer = self.call(offer);
+        let mut state = self.lock();
+        let init = match answer.and_then(|answer| answer.init()) {
+            Ok(init) => init,
+            Err(errno) => {
+                state.refused = true;
+                return Err(errno);
+            }
+        };
+        let book = &mut state.book;
+        book.demand(Law::InitVersion, init.major == abi::FUSE_KERNEL_VERSION, || format!("major {}", init.major));
+        let unasked = init.flags - config.offered;
+        book.demand(Law::InitFlags, unasked.is_empty(), || format!("taken, but not offered: {unasked:?}"));
+        book.demand(Law::InitMaxWrite, init.max_write >= 4096, || format!("max_write {}", init.max_write));
+        let pages = if init.flags.contains(InitFlags::MAX_PAGES) { init.max_pages.max(1) } else { 32 };
+        let max_pages = pages.min(config.max_pages);
+        let mut negotiated = Negotiated::default();
+        negotiated.minor = init.minor.min(config.minor);
+        negotiated.flags = init.flags & config.offered;
+        negotiated.max_readahead = init.max_readahead.min(config.max_readahead);
+        negotiated.max_write = init.max_write.clamp(4096, u32::from(max_pages) * 4096);
+        negotiated.max_pages = max_pages;
+        negotiated.time_gran = init.time_gran.clamp(1, 1_000_000_000);
+        state.negotiated = negotiated;
+        state.open = init.major == abi::FUSE_KERNEL_VERSION;
+        let open = state.open;
+        self.uphold(state);
+        if open { Ok(negotiated) } else { Err(Errno::EPROTO) }
+    }
+
+    /// What was negotiated; before `INIT`, nothing but the minor.
+    #[must_use]
+    pub fn negotiated(&self) -> Negotiated {
+        self.lock().negotiated
+    }
+
+    /// Which kernel is played.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Whether requests are served inside the call that sends them.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.shared.wire.is_direct()
+    }
+
+    /// Sends a request on behalf of root and waits for the answer.
+    ///
+    /// # Errors
+    /// What the daemon answers; `EIO` if that is no valid answer; `ENOTCONN` if the connection is over, `ECONNABORTED` if it
+    /// ends meanwhile; `ETIMEDOUT` if no answer comes.
+    pub fn call<'a>(&self, request: impl Into<Request<'a>>) -> Result<Answer, Errno> {
+        self.call_as(&Caller::default(), request)
+    }
+
+    /// Sends a request on behalf of `caller` and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn call_as<'a>(&self, caller: &Caller, request: impl Into<Request<'a>>) -> Result<Answer, Errno> {
+        let ticket = self.submit_as(caller, request)?;
+        self.wait(ticket)
+    }
+
+    /// Sends a request on behalf of root; the answer is waited for later.
+    ///
+    /// # Errors
+    /// `ENOTCONN` if the connection is over, `EMSGSIZE` if the wire cannot carry it.
+    pub fn submit<'a>(&self, request: impl Into<Request<'a>>) -> Result<Ticket, Errno> {
+        self.submit_as(&Caller::default(), request)
+    }
+
+    /// Sends a request on behalf of `caller`; the answer is waited for later.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn submit_as<'a>(&self, caller: &Caller, request: impl Into<Request<'a>>) -> Result<Ticket, Errno> {
+        let draft = self.draft_as(caller, request)?;
+        self.deliver(&draft)?;
+        Ok(Ticket { unique: draft.unique })
+    }
+
+    /// Gives a request its number and its bytes, and does not send it yet: so that it can be sent later than others, more than
+    /// once, or after an interrupt for it.
+    ///
+    /// # Errors
+    /// `EMSGSIZE` if it is too long to be sent.
+    pub fn draft_as<'a>(&self, caller: &Caller, request: impl Into<Request<'a>>) -> Result<Draft, Errno> {
+        let request = request.into();
+        let (unique, negotiated) = self.lock().new_unique();
+        let mut header = RequestHeader::new(unique);
+        header.uid = Some(caller.uid);
+        header.gid = Some(caller.gid);
+        header.pid = caller.pid;
+        if let Request::NotifyReply(reply) = &request {
+            header.unique = Unique(reply.notify_unique.0);
+        }
+        let group = caller.supplementary.filter(|_| request.creates() && negotiated.has(InitFlags::CREATE_SUPP_GROUP));
+        let mut extensions = ExtensionsBuilder::default();
+        if let Some(group) = group {
+            extensions.group(group);
+        }
+        let extensions = if group.is_some() { extensions.build() } else { Extensions::default() };
+        let bytes = request.encode_with(&header, &extensions, &negotiated).map_err(|_| too_long())?;
+        Ok(Draft {
+            unique: header.unique,
+            opcode: request.opcode(),
+            limit: request.reply_limit(),
+            wants_reply: request.opcode().wants_reply(),
+            bytes,
+        })
+    }
+
+    /// Sends a draft. Sent again, it is a second request with the same number, and owed a second answer.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn deliver(&self, draft: &Draft) -> Result<(), Errno> {
+        self.deliver_as(draft, Expected::Answer)
+    }
+
+    /// Waits for the answer to a draft that was delivered.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn wait_for(&self, draft: &Draft) -> Result<Answer, Errno> {
+        self.wait(Ticket { unique: draft.unique })
+    }
+
+    /// Sends bytes that no kernel sends, and notes what they must be answered with.
+    ///
+    /// # Errors
+    /// `ENOTCONN` if the connection is over.
+    pub fn deliver_bytes(&self, bytes: Vec<u8>, hostile: Hostile) -> Result<Option<Ticket>, Errno> {
+        let identified = fusewire_proto::Incoming::identify(&bytes);
+        match (identified, hostile) {
+            (Some((unique, opcode)), Hostile::UnknownOpcode | Hostile::Malformed) => {
+                let wants_reply = opcode.wants_reply();
+                let draft = Draft { unique, opcode, limit: None, wants_reply, bytes };
+                self.deliver_as(&draft, Expected::Error(hostile))?;
+                Ok(wants_reply.then_some(Ticket { unique }))
+            }
+            _ => {
+                let mut state = self.lock();
+                if state.ended {
+                    return Err(Errno::ENOTCONN);
+                }
+                if let Some((unique, _)) = identified {
+                    state.tolerated.insert(unique);
+                }
+                state.exchange.sent(&bytes);
+                drop(state);
+                self.transmit(&bytes)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sends a request of any opcode to the root, with these bytes as its arguments, and notes what it must be answered with.
+    ///
+    /// # Errors
+    /// `ENOTCONN` if the connection is over.
+    pub fn deliver_request(&self, opcode: Opcode, args: &[u8], hostile: Hostile) -> Result<Ticket, Errno> {
+        let (unique, _) = self.lock().new_unique();
+        let bytes = raw_request(unique, opcode, args);
+        let draft = Draft { unique, opcode, limit: None, wants_reply: true, bytes };
+        self.deliver_as(&draft, Expected::Error(hostile))?;
+        Ok(Ticket { unique })
+    }
+
+    fn deliver_as(&self, draft: &Draft, expected: Expected) -> Result<(), Errno> {
+        let mut state = self.lock();
+        if state.ended || state.refused {
+            return Err(Errno::ENOTCONN);
+        }
+        state.exchange.sent(&draft.bytes);
+        *state.sent.entry(draft.opcode).or_default() += 1;
+        if draft.opcode == Opcode::INIT {
+            state.init_unique = Some(draft.unique);
+        }
+        if draft.wants_reply {
+            let pending = state.pending.entry(draft.unique).or_insert_with(|| Pending::new(draft, expected));
+            pending.owed += 1;
+        } else {
+            state.note_without_reply(draft.unique, draft.opcode);
+        }
+        drop(state);
+        self.transmit(&draft.bytes).inspect_err(|_| {
+            self.lock().pending.remove(&draft.unique);
+        })
+    }
+
+    /// Sends without noting anything.
+    fn transmit(&self, bytes: &[u8]) -> Result<(), Errno> {
+        self.shared.wire.send(bytes).map_err(|error| match error.raw_os_error() {
+            Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN) => Errno::ENOTCONN,
+            _ => Errno::from(error),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the answer to a request.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn wait(&self, ticket: Ticket) -> Result<Answer, Errno> {
+        let unique = ticket.unique;
+        let mut deadline = None;
+        let mut state = self.lock();
+        loop {
+            if let Some(outcome) = state.take_outcome(unique) {
+                self.uphold(state);
+                return outcome;
+            }
+            if state.ended {
+                state.pending.remove(&unique);
+                return Err(Errno::ECONNABORTED);
+            }
+            if let Some(errand) = state.errands.pop() {
+                drop(state);
+                self.run(errand);
+                state = self.lock();
+                continue;
+            }
+            let left = if self.is_direct() {
+                Duration::ZERO
+            } else {
+                let patience = self.shared.config.patience;
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
+                deadline.saturating_duration_since(Instant::now())
+            };
+            if left.is_zero() && !self.is_direct() {
+                return self.lost(state, unique);
+            }
+            let quiet;
+            (state, quiet) = self.listen(state, left);
+            // With a direct wire, what has not come by now never comes.
+            if quiet && self.is_direct() && state.is_owed(unique) {
+                return self.lost(state, unique);
+            }
+        }
+    }
+
+    /// Receives one message, or waits until whoever receives has stopped. `true` if nothing came.
+    fn listen<'s>(&'s self, mut state: MutexGuard<'s, State>, patience: Duration) -> (MutexGuard<'s, State>, bool) {
+        if state.receiving {
+            let (state, _) =
+                self.shared.bell.wait_timeout(state, patience.max(TURN)).unwrap_or_else(PoisonError::into_inner);
+            return (state, false);
+        }
+        state.receiving = true;
+        drop(state);
+        let mut room = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let received = self.shared.wire.receive(&mut room, patience);
+        let mut state = self.lock();
+        state.receiving = false;
+        let mut quiet = false;
+        match received {
+            Ok(Received::Message(length)) => state.hear(&room, length),
+            Ok(Received::Quiet) => quiet = true,
+            Ok(Received::End) | Err(_) => state.ended = true,
+        }
+        self.shared.bell.notify_all();
+        (state, quiet)
+    }
+
+    /// No answer came in time.
+    fn lost(&self, mut state: MutexGuard<'_, State>, unique: Unique) -> Result<Answer, Errno> {
+        if let Some(pending) = state.pending.remove(&unique) {
+            let law = if pending.interrupted { Law::InterruptEndsWait } else { Law::AnswersEveryRequest };
+            state.book.check(law, Err(format!("no answer to {} #{unique}", pending.opcode)));
+            // One fault is one violation, even if the answer comes after all.
+            state.tolerated.insert(unique);
+        }
+        self.uphold(state);
+        Err(Errno::ETIMEDOUT)
+    }
+
+    /// Takes in all that has come, and does what it asks for, without waiting.
+    pub fn catch_up(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(errand) = state.errands.pop() {
+                drop(state);
+                self.run(errand);
+                state = self.lock();
+                continue;
+            }
+            if state.ended || state.receiving {
+                break;
+            }
+            let quiet;
+            (state, quiet) = self.listen(state, Duration::ZERO);
+            if quiet {
+                break;
+            }
+        }
+        self.uphold(state);
+    }
+
+    fn run(&self, errand: Errand) {
+        // An error means that the connection is over, which shows soon enough.
+        let _ = match errand {
+            // The cache holds nothing: the answer is empty.
+            Errand::Retrieve { node, notify_unique, offset } => self
+                .draft_as(&Caller::default(), op::NotifyReply::new(node, notify_unique, offset, &[]))
+                .and_then(|draft| self.deliver(&draft)),
+            Errand::Resend => {
+                self.resend();
+                Ok(())
+            }
+            Errand::InterruptAgain(target) => {
+                std::thread::yield_now();
+                self.interrupt_unique(target)
+            }
+        };
+    }
+
+    /// The caller of this request got a signal: sends `INTERRUPT`. If the daemon answers `EAGAIN`, it is sent again while the
+    /// request is waited for.
+    ///
+    /// # Errors
+    /// `ENOTCONN` if the connection is over.
+    pub fn interrupt(&self, ticket: &Ticket) -> Result<(), Errno> {
+        self.interrupt_unique(ticket.unique)
+    }
+
+    /// Sends `INTERRUPT` for a request that is under way, was answered, or was never sent.
+    ///
+    /// # Errors
+    /// `ENOTCONN` if the connection is over.
+    pub fn interrupt_unique(&self, target: Unique) -> Result<(), Errno> {
+        let mut state = self.lock();
+        if state.no_interrupts {
+            return Ok(());
+        }
+        if let Some(pending) = state.pending.get_mut(&target) {
+            pending.interrupted = true;
+        }
+        let header = RequestHeader::new(Unique(target.0 | 1));
+        let bytes = encode_request(&header, &interrupt_op(target), &state.negotiated).map_err(|_| Errno::EIO)?;
+        *state.sent.entry(Opcode::INTERRUPT).or_default() += 1;
+        state.exchange.sent(&bytes);
+        drop(state);
+        self.transmit(&bytes)
+    }
+
+    /// Takes `count` lookups of a node back.
+    ///
+    /// # Errors
+    /// `ENOTCONN` if the connection is over.
+    pub fn forget(&self, node: NodeId, count: u64) -> Result<(), Errno> {
+        if count == 0 || node == NodeId::ROOT {
+            return Ok(());
+        }
+        self.lock().ledger.forgotten(node, count);
+        let draft = self.draft_as(&Caller::default(), op::Forget::new(node, count))?;
+        self.deliver(&draft)
+    }
+
+    /// Takes lookups of many nodes back, in one request.
+    ///
+    /// # Errors
+    /// `ENOTCONN` if the connection is over.
+    pub fn batch_forget(&self, nodes: &[op::Forgotten]) -> Result<(), Errno> {
+        let mut state = self.lock();
+        for forgotten in nodes {
+            state.ledger.forgotten(forgotten.node, forgotten.nlookup);
+        }
+        drop(state);
+        let bytes = op::WireList::bytes_of(nodes);
+        let draft = self.draft_as(&Caller::default(), op::BatchForget::new(op::WireList::new(&bytes)))?;
+        self.deliver(&draft)
+    }
+
+    /// How often the node is looked up, as far as the answers say that have come.
+    #[must_use]
+    pub fn lookups(&self, node: NodeId) -> u64 {
+        self.lock().ledger.lookups(node)
+    }
+
+    /// Every request under way goes out again with bit 63 of its number set, which is the number that the answer must carry:
+    /// what the kernel does when a daemon sends the notification `RESEND` (`fs/fuse/dev.c fuse_resend()`).
+    pub fn resend(&self) {
+        let mut state = self.lock();
+        let again = state.mark_resent();
+        for bytes in &again {
+            state.exchange.sent(bytes);
+        }
+        drop(state);
+        for bytes in &again {
+            if self.transmit(bytes).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// What the daemon has told unasked since the last call. Takes in what has come first.
+    pub fn notifications(&self) -> Vec<Heard> {
+        self.catch_up();
+        std::mem::take(&mut self.lock().notifications)
+    }
+
+    /// As [`notifications`](Self::notifications), of what was taken in already.
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        let mut state = self.lock();
+        if state.notifications.is_empty() { Vec::new() } else { std::mem::take(&mut state.notifications) }
+    }
+
+    /// Whether the daemon has answered this operation with `ENOSYS` and the kernel remembers that.
+    pub(crate) fn remembers_enosys(&self, opcode: Opcode) -> bool {
+        self.lock().enosys.contains(&opcode)
+    }
+
+    /// Remembers that the daemon has answered this operation with `ENOSYS`.
+    pub(crate) fn remember_enosys(&self, opcode: Opcode) {
+        self.lock().enosys.insert(opcode);
+    }
+
+    /// Notes the outcome of a check that is made elsewhere.
+    pub(crate) fn check(&self, law: Law, outcome: Result<(), String>) {
+        let mut state = self.lock();
+        state.book.check(law, outcome);
+        self.uphold(state);
+    }
+
+    /// How many requests of this kind were sent.
+    #[must_use]
+    pub fn sent(&self, opcode: Opcode) -> u64 {
+        self.lock().sent.get(&opcode).copied().unwrap_or(0)
+    }
+
+    /// Whether the daemon has ended the connection.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// What was checked so far, and what was broken.
+    #[must_use]
+    pub fn laws(&self) -> LawBook {
+        self.lock().book.clone()
+    }
+
+    /// Whether no law was broken so far.
+    #[must_use]
+    pub fn is_lawful(&self) -> bool {
+        self.lock().book.violations().is_empty()
+    }
+
+    /// Attaches the exchange to what was found to break a law; panics, if that is what the configuration wants.
+    fn uphold(&self, mut state: MutexGuard<'_, State>) {
+        if !state.book.has_found() {
+            return;
+        }
+        let exchange = state.exchange.in_words(&state.negotiated);
+        state.book.attach(&exchange);
+        let violation = state.book.violations().last().cloned();
+        drop(state);
+        if self.shared.config.strictness == Strictness::Panic && !std::thread::panicking() {
+            if let Some(violation) = violation {
+                fail(&violation);
+            }
+        }
+    }
+}
+
+/// The time after which somebody who waits looks whether it is his turn to receive.
+const TURN: Duration = Duration::from_millis(1);
+
+#[expect(clippy::panic, reason = "a broken law fails the test: that is what this crate is for")]
+fn fail(violation: &crate::laws::Violation) -> ! {
+    panic!("{violation}")
+}
+
+fn interrupt_op(target: Unique) -> op::Interrupt {
+    op::Interrupt::new(NodeId(0), target)
+}
+
+/// A request to the root whose arguments are any bytes.
+fn raw_request(unique: Unique, opcode: Opcode, args: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(size_of::<abi::fuse_in_header>() + args.len()).unwrap_or(u32::MAX);
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(&length.to_ne_bytes());
+    bytes.extend_from_slice(&opcode.0.to_ne_bytes());
+    bytes.extend_from_slice(&unique.0.to_ne_bytes());
+    bytes.extend_from_slice(&NodeId::ROOT.0.to_ne_bytes());
+    // By root, of no process, without extensions.
+    bytes.resize(size_of::<abi::fuse_in_header>(), 0);
+    bytes.extend_from_slice(args);
+    bytes
+}
+
+/// A request that has its number and bytes, and can be sent.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub(crate) unique: Unique,
+    pub(crate) opcode: Opcode,
+    pub(crate) limit: Option<u32>,
+    pub(crate) wants_reply: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Draft {
+    /// The number of the request.
+    #[must_use]
+    pub fn unique(&self) -> Unique {
+        self.unique
+    }
+
+    /// The bytes as they are sent.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same request as a successor of the daemon gets it that read it first: with bit 63 of its number set.
+    #[must_use]
+    pub fn as_resent(mut self) -> Self {
+        self.unique = Unique(self.unique.0 | abi::FUSE_UNIQUE_RESEND);
+        let place = std::mem::offset_of!(abi::fuse_in_header, unique);
+        if let Some(bytes) = self.bytes.get_mut(place..).and_then(|rest| rest.first_chunk_mut::<8>()) {
+            *bytes = self.unique.0.to_ne_bytes();
+        }
+        self
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+fn too_long() -> Errno {
+    Errno::from_raw(libc::EMSGSIZE).unwrap_or(Errno::E2BIG)
+}

@@ -1,0 +1,182 @@
+//! A daemon that runs: the wire to it, and what it runs in.
+//!
+//! Whatever the daemon is made of, everything in this crate that wants one takes a function that returns a [`Running`].
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Child;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use fusewire_proto::Errno;
+
+use crate::kernel::{Config, Kernel};
+use crate::laws::LawBook;
+use crate::wire::{Direct, MemoryEnd, Outbox, Socket, Wire, memory};
+
+/// A look inside a daemon, for the laws that cannot be seen from outside. Asked after the daemon has ended.
+pub trait Inspect: Send + Sync {
+    /// How many nodes the daemon holds, the root not counted. `None` if it does not know.
+    fn nodes(&self) -> Option<u64> {
+        None
+    }
+
+    /// How many open files and directories the daemon holds. `None` if it does not know.
+    fn handles(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// A daemon that was started, and waits for `INIT`.
+pub struct Running {
+    wire: Box<dyn Wire>,
+    host: Host,
+    inspect: Option<Arc<dyn Inspect>>,
+}
+
+/// What a daemon runs in.
+#[derive(Debug)]
+enum Host {
+    /// The caller, or something that the testkit does not know.
+    Elsewhere,
+    Thread(JoinHandle<()>),
+    Process(Child),
+}
+
+impl Running {
+    /// A daemon at the other end of `wire` that runs somewhere.
+    #[must_use]
+    pub fn over(wire: Box<dyn Wire>) -> Self {
+        Self { wire, host: Host::Elsewhere, inspect: None }
+    }
+
+    /// A daemon that is a function: called for each request, in the thread that sends it.
+    pub fn direct(handler: impl Fn(&[u8], &Outbox) + Send + Sync + 'static) -> Self {
+        Self::over(Box::new(Direct::new(handler)))
+    }
+
+    /// A daemon that serves a file descriptor, in a thread of its own: one end of a pair of `SOCK_SEQPACKET` sockets, which
+    /// stands for `/dev/fuse`. It has to return when reading gives 0 bytes.
+    ///
+    /// # Errors
+    /// The pair, or the thread, cannot be made.
+    pub fn over_socket<R>(daemon: impl FnOnce(OwnedFd) -> R + Send + 'static) -> io::Result<Self> {
+        let (wire, fd) = Socket::pair()?;
+        Self::in_thread(Box::new(wire), move || drop(daemon(fd)))
+    }
+
+    /// A daemon that serves two queues in memory, in a thread of its own.
+    ///
+    /// # Errors
+    /// The thread cannot be made.
+    pub fn in_memory<R>(daemon: impl FnOnce(MemoryEnd) -> R + Send + 'static) -> io::Result<Self> {
+        let (wire, end) = memory();
+        Self::in_thread(Box::new(wire), move || drop(daemon(end)))
+    }
+
+    fn in_thread(wire: Box<dyn Wire>, daemon: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let thread = std::thread::Builder::new().name(String::from("testkit-daemon")).spawn(daemon)?;
+        Ok(Self { wire, host: Host::Thread(thread), inspect: None })
+    }
+
+    /// A daemon that is another process, which has the other end of `wire`. It is killed if it does not end by itself.
+    #[must_use]
+    pub fn process(wire: Box<dyn Wire>, child: Child) -> Self {
+        Self { wire, host: Host::Process(child), inspect: None }
+    }
+
+    /// Adds a look inside.
+    #[must_use]
+    pub fn inspected_by(self, inspect: Arc<dyn Inspect>) -> Self {
+        Self { inspect: Some(inspect), ..self }
+    }
+
+    /// Puts another wire around the wire: one that counts, delays or spoils what passes.
+    #[must_use]
+    pub fn through(self, around: impl FnOnce(Box<dyn Wire>) -> Box<dyn Wire>) -> Self {
+        Self { wire: around(self.wire), ..self }
+    }
+
+    /// Connects to the daemon and negotiates.
+    ///
+    /// # Errors
+    /// What the daemon refuses `INIT` with.
+    pub fn connect(self, config: Config) -> Result<Connection, Errno> {
+        let connection = self.connect_without_init(config);
+        connection.kernel.init()?;
+        Ok(connection)
+    }
+
+    /// Connects to the daemon, and sends nothing yet.
+    #[must_use]
+    pub fn connect_without_init(self, config: Config) -> Connection {
+        let kernel = Kernel::unconnected(self.wire, config, self.inspect);
+        Connection { kernel, host: self.host }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// A connection to a daemon, and what the daemon runs in. Dropped, it unmounts.
+#[derive(Debug)]
+pub struct Connection {
+    kernel: Kernel,
+    host: Host,
+}
+
+impl Connection {
+    /// The kernel's side.
+    #[must_use]
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Unmounts, and waits for the daemon to end. Returns what was checked, and what was broken.
+    pub fn unmount(mut self) -> LawBook {
+        let book = self.kernel.unmount();
+        self.part();
+        book
+    }
+
+    /// Ends the connection in the middle of everything, and waits for the daemon to end.
+    pub fn abort(mut self) -> LawBook {
+        let book = self.kernel.abort();
+        self.part();
+        book
+    }
+
+    /// Waits for what the daemon runs in, if it has ended the connection.
+    fn part(&mut self) {
+        let ended = self.kernel.has_ended();
+        match std::mem::replace(&mut self.host, Host::Elsewhere) {
+            Host::Thread(thread) if ended => {
+                if let Err(panic) = thread.join() {
+                    if !std::thread::panicking() {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            }
+            Host::Process(mut child) => {
+                if !ended {
+                    // ESRCH: gone by itself.
+                    let _ = child.kill();
+                }
+                let _ = child.wait();
+            }
+            // A thread that holds on to its end was reported, and is left alone.
+            Host::Thread(_) | Host::Elsewhere => {}
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.kernel.unmount();
+        self.part();
+    }
+}

@@ -1,0 +1,45 @@
+//! What the tests of the testkit share: a filesystem in memory that can be told to be wrong in one way, and ways to run it.
+//!
+//! No test is in here.
+#![expect(clippy::allow_attributes, reason = "each test uses a part of this")]
+#![allow(dead_code, reason = "each test uses a part of this")]
+#![allow(unreachable_pub, reason = "the tests are crates of their own")]
+
+mod spoiler;
+mod tree;
+
+use std::sync::Arc;
+
+use fusewire::SessionConfig;
+use fusewire_testkit::kernel::Config;
+use fusewire_testkit::{Inspect, Mount, Running};
+
+pub use spoiler::{Spoil, Spoiler};
+pub use tree::{Flaw, Tree};
+
+/// The filesystem, served directly.
+pub fn direct(flaw: Flaw) -> Running {
+    let tree = Arc::new(Tree::new(flaw));
+    Running::session_direct(Arc::clone(&tree)).inspected_by(tree)
+}
+
+/// The filesystem, served by the threads of a session.
+pub fn threaded(flaw: Flaw) -> Running {
+    let tree = Arc::new(Tree::new(flaw));
+    Running::session(Arc::clone(&tree), SessionConfig::default()).unwrap().inspected_by(tree)
+}
+
+/// The filesystem, mounted, served directly.
+pub fn mounted() -> Mount {
+    Mount::new(direct(Flaw::None), Config::default()).unwrap()
+}
+
+impl Inspect for Tree {
+    fn nodes(&self) -> Option<u64> {
+        Some(self.count_nodes())
+    }
+
+    fn handles(&self) -> Option<u64> {
+        Some(self.count_handles())
+    }
+}

@@ -1,0 +1,824 @@
+//! A filesystem in memory with everything that the testkit looks at, and one flaw at a time.
+//!
+//! Written for clarity: one lock around everything, and nothing is fast.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use fusewire::op::{FileLock, LockKind, SetTime, Whence};
+use fusewire::reply::{self, Dirent, Entry};
+use fusewire::{
+    Attr, Context, Errno, FallocateMode, FileHandle, FileType, Filesystem, Gid, InitFlags, LockFlags, Name, NodeId,
+    OpenFlags, RenameFlags, Timestamp, Uid, Wishes, XattrFlags, op, sink,
+};
+
+/// What is wrong with the filesystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    None,
+    /// `FORGET` takes one lookup too many.
+    ForgetsTooMuch,
+    /// `FORGET` takes one lookup too few.
+    ForgetsTooLittle,
+    /// `RELEASE` is ignored.
+    LeaksHandles,
+    /// A wait for a lock does not end by an interrupt.
+    IgnoresInterrupts,
+    /// Entries have their position as offset, which changes when others go, and begins with 0.
+    ZeroOffset,
+    /// Listing goes on one entry too late.
+    SkipsOnResume,
+    /// Entries of directories are announced as regular files.
+    WrongDirentType,
+    /// `MKDIR` makes a regular file.
+    MakesFiles,
+    /// A write says that it wrote one byte more.
+    WritesMore,
+    /// Each `GETATTR` shows another inode number.
+    UnstableIno,
+    /// Times have a billion nanoseconds.
+    LongNanoseconds,
+    /// Extended attributes are announced one byte too short.
+    ShortXattr,
+    /// Nodes have the id 0.
+    NodeZero,
+    /// `GETLK` answers a range that is upside down.
+    UpsideDownLock,
+    /// Names are listed twice.
+    ListsTwice,
+    /// Files shrink to nothing when they are renamed. No law of the protocol forbids that.
+    RenameEmpties,
+}
+
+pub struct Tree {
+    flaw: Flaw,
+    state: Mutex<State>,
+    /// Rings when a lock is given back or a wait is interrupted.
+    bell: Arc<Condvar>,
+}
+
+struct State {
+    nodes: HashMap<u64, Node>,
+    next_node: u64,
+    handles: HashMap<u64, u64>,
+    next_handle: u64,
+    clock: i64,
+    queries: u64,
+}
+
+struct Node {
+    attr: Attr,
+    lookups: u64,
+    opens: u64,
+    content: Content,
+    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    locks: Vec<Held>,
+}
+
+enum Content {
+    Data(Vec<u8>),
+    Directory { entries: BTreeMap<Vec<u8>, (u64, u64)>, parent: u64, next_offset: u64 },
+    Link(Vec<u8>),
+    Nothing,
+}
+
+#[derive(Clone, Copy)]
+struct Held {
+    owner: u64,
+    flock: bool,
+    lock: FileLock,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Tree {
+    pub fn new(flaw: Flaw) -> Self {
+        let mut root = Node::new(FileType::DIRECTORY, 0o755, 1, 0);
+        if let Content::Directory { parent, .. } = &mut root.content {
+            *parent = 1;
+        }
+        let state = State {
+            nodes: HashMap::from([(1, root)]),
+            next_node: 2,
+            handles: HashMap::new(),
+            next_handle: 1,
+            clock: 0,
+            queries: 0,
+        };
+        Self { flaw, state: Mutex::new(state), bell: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn count_nodes(&self) -> u64 {
+        let state = self.lock();
+        state.nodes.iter().filter(|(id, node)| **id != 1 && node.lookups > 0).count().try_into().unwrap()
+    }
+
+    pub fn count_handles(&self) -> u64 {
+        self.lock().handles.len().try_into().unwrap()
+    }
+
+    fn make(
+        &self,
+        cx: &Context<'_>,
+        parent: NodeId,
+        name: &Name,
+        mut node: Node,
+    ) -> Result<Entry, Errno> {
+        let mut state = self.lock();
+        let now = state.now();
+        if state.entries(parent.0)?.contains_key(name.as_bytes()) {
+            return Err(Errno::EEXIST);
+        }
+        if state.node(parent.0)?.attr.nlink == 0 {
+            return Err(Errno::ENOENT);
+        }
+        let id = state.next_node;
+        state.next_node += 1;
+        node.attr.ino = id;
+        node.attr.uid = cx.uid().unwrap_or(Uid(0));
+        node.attr.gid = cx.gid().unwrap_or(Gid(0));
+        (node.attr.atime, node.attr.mtime, node.attr.ctime) = (now, now, now);
+        if let Content::Directory { parent: above, .. } = &mut node.content {
+            *above = parent.0;
+            node.attr.nlink = 2;
+            state.node(parent.0)?.attr.nlink += 1;
+        }
+        node.lookups = 1;
+        let attr = node.attr;
+        state.nodes.insert(id, node);
+        state.insert(parent.0, name.as_bytes(), id)?;
+        Ok(self.entry(id, attr))
+    }
+
+    fn entry(&self, id: u64, attr: Attr) -> Entry {
+        let id = if self.flaw == Flaw::NodeZero { 0 } else { id };
+        Entry::new(NodeId(id), self.shown(attr), TIMEOUT)
+    }
+
+    fn shown(&self, mut attr: Attr) -> Attr {
+        if self.flaw == Flaw::LongNanoseconds {
+            attr.mtime.nanoseconds = 1_000_000_000;
+        }
+        attr
+    }
+
+    fn attributes(&self, attr: Attr) -> reply::Attributes {
+        reply::Attributes::new(self.shown(attr), TIMEOUT)
+    }
+
+    fn take_back(&self, node: NodeId, count: u64) {
+        let mut state = self.lock();
+        let count = match self.flaw {
+            Flaw::ForgetsTooMuch => count + 1,
+            Flaw::ForgetsTooLittle => count - 1,
+            _ => count,
+        };
+        if let Some(found) = state.nodes.get_mut(&node.0) {
+            found.lookups = found.lookups.saturating_sub(count);
+            // This flaw loses the node, as an inode table would.
+            if found.lookups == 0 && self.flaw == Flaw::ForgetsTooMuch {
+                state.nodes.remove(&node.0);
+                return;
+            }
+        }
+        state.collect(node.0);
+    }
+
+    fn do_rename(&self, from: (NodeId, &Name), to: (NodeId, &Name), flags: RenameFlags) -> Result<(), Errno> {
+        let mut state = self.lock();
+        let source = state.child(from.0.0, from.1.as_bytes())?;
+        let target = state.child(to.0.0, to.1.as_bytes()).ok();
+        if flags.contains(RenameFlags::NOREPLACE) && target.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        if flags.contains(RenameFlags::WHITEOUT) {
+            return Err(Errno::EINVAL);
+        }
+        if state.is_below(to.0.0, source) {
+            return Err(Errno::EINVAL);
+        }
+        if flags.contains(RenameFlags::EXCHANGE) {
+            let target = target.ok_or(Errno::ENOENT)?;
+            if state.is_below(from.0.0, target) {
+                return Err(Errno::EINVAL);
+            }
+            state.remove(from.0.0, from.1.as_bytes())?;
+            state.remove(to.0.0, to.1.as_bytes())?;
+            state.insert(to.0.0, to.1.as_bytes(), source)?;
+            state.insert(from.0.0, from.1.as_bytes(), target)?;
+            state.moved(source, from.0.0, to.0.0)?;
+            state.moved(target, to.0.0, from.0.0)?;
+            return Ok(());
+        }
+        if let Some(target) = target {
+            if target == source {
+                return Ok(());
+            }
+            let (is_dir, over_dir) = (state.node(source)?.is_dir(), state.node(target)?.is_dir());
+            if over_dir && !is_dir {
+                return Err(Errno::EISDIR);
+            }
+            if is_dir && !over_dir {
+                return Err(Errno::ENOTDIR);
+            }
+            state.unlink(to.0.0, to.1.as_bytes(), over_dir)?;
+        }
+        state.remove(from.0.0, from.1.as_bytes())?;
+        state.insert(to.0.0, to.1.as_bytes(), source)?;
+        state.moved(source, from.0.0, to.0.0)?;
+        if self.flaw == Flaw::RenameEmpties {
+            if let Content::Data(data) = &mut state.node(source)?.content {
+                data.clear();
+            }
+            state.node(source)?.attr.size = 0;
+        }
+        Ok(())
+    }
+
+    fn open_handle(&self, state: &mut State, node: NodeId) -> FileHandle {
+        let handle = state.next_handle;
+        state.next_handle += 1;
+        state.handles.insert(handle, node.0);
+        if let Some(node) = state.nodes.get_mut(&node.0) {
+            node.opens += 1;
+        }
+        FileHandle(handle)
+    }
+
+    fn close_handle(&self, handle: FileHandle) {
+        if self.flaw == Flaw::LeaksHandles {
+            return;
+        }
+        let mut state = self.lock();
+        if let Some(id) = state.handles.remove(&handle.0) {
+            if let Some(node) = state.nodes.get_mut(&id) {
+                node.opens -= 1;
+            }
+            state.collect(id);
+        }
+    }
+
+    fn drop_locks(&self, node: NodeId, gone: impl Fn(&Held) -> bool) {
+        if let Some(node) = self.lock().nodes.get_mut(&node.0) {
+            node.locks.retain(|held| !gone(held));
+        }
+        self.bell.notify_all();
+    }
+
+    /// The entries of a directory behind `offset`: name, offset, node.
+    fn list(&self, node: NodeId, offset: u64) -> Result<Vec<(Vec<u8>, u64, u64, FileType)>, Errno> {
+        let mut state = self.lock();
+        let Content::Directory { entries, parent, .. } = &state.node(node.0)?.content else {
+            return Err(Errno::ENOTDIR);
+        };
+        let mut all = vec![(b".".to_vec(), 1, node.0), (b"..".to_vec(), 2, *parent)];
+        all.extend(entries.iter().map(|(name, (offset, id))| (name.clone(), *offset, *id)));
+        all.sort_by_key(|(_, offset, _)| *offset);
+        if self.flaw == Flaw::ListsTwice && all.len() > 2 {
+            let mut again = all[2].clone();
+            again.1 = 1_000_000;
+            all.push(again);
+        }
+        let mut all: Vec<_> = all
+            .into_iter()
+            .map(|(name, offset, id)| {
+                let kind = state.node(id).map_or(FileType::DIRECTORY, |node| node.attr.file_type());
+                let wrong = self.flaw == Flaw::WrongDirentType && kind == FileType::DIRECTORY;
+                (name, offset, id, if wrong { FileType::REGULAR } else { kind })
+            })
+            .filter(|(_, at, ..)| *at > offset)
+            .collect();
+        if self.flaw == Flaw::SkipsOnResume && offset > 2 && !all.is_empty() {
+            all.remove(0);
+        }
+        if self.flaw == Flaw::ZeroOffset && offset == 0 {
+            if let Some(first) = all.first_mut() {
+                first.1 = 0;
+            }
+        }
+        Ok(all)
+    }
+
+    fn try_lock(&self, state: &mut State, node: NodeId, wanted: Held) -> Result<(), Errno> {
+        let node = state.node(node.0)?;
+        if wanted.lock.kind != LockKind::UNLOCK && conflict(&node.locks, wanted).is_some() {
+            return Err(Errno::EAGAIN);
+        }
+        let mut rest = Vec::new();
+        node.locks.retain(|held| {
+            let (old, new) = (held.lock, wanted.lock);
+            if held.owner != wanted.owner || held.flock != wanted.flock || old.end < new.start || new.end < old.start {
+                return true;
+            }
+            if old.start < new.start {
+                rest.push(Held { lock: FileLock { end: new.start - 1, ..old }, ..*held });
+            }
+            if old.end > new.end {
+                rest.push(Held { lock: FileLock { start: new.end + 1, ..old }, ..*held });
+            }
+            false
+        });
+        node.locks.append(&mut rest);
+        if wanted.lock.kind != LockKind::UNLOCK {
+            node.locks.push(wanted);
+        }
+        self.bell.notify_all();
+        Ok(())
+    }
+}
+
+fn conflict(locks: &[Held], wanted: Held) -> Option<Held> {
+    let exclusive = |held: &Held| held.lock.kind == LockKind::WRITE || wanted.lock.kind == LockKind::WRITE;
+    locks
+        .iter()
+        .find(|held| {
+            held.flock == wanted.flock
+                && held.owner != wanted.owner
+                && held.lock.start <= wanted.lock.end
+                && wanted.lock.start <= held.lock.end
+                && exclusive(held)
+        })
+        .copied()
+}
+
+impl Node {
+    fn new(kind: FileType, mode: u32, ino: u64, rdev: u32) -> Self {
+        let mut attr = Attr::new(ino, kind, mode & 0o7777);
+        attr.rdev = rdev;
+        attr.blksize = 4096;
+        let content = match kind {
+            FileType::DIRECTORY => {
+                attr.nlink = 2;
+                Content::Directory { entries: BTreeMap::new(), parent: 0, next_offset: 3 }
+            }
+            FileType::REGULAR => Content::Data(Vec::new()),
+            FileType::SYMLINK => Content::Link(Vec::new()),
+            _ => Content::Nothing,
+        };
+        Self { attr, lookups: 0, opens: 0, content, xattrs: BTreeMap::new(), locks: Vec::new() }
+    }
+
+    fn is_dir(&self) -> bool {
+        self.attr.file_type() == FileType::DIRECTORY
+    }
+
+    fn data(&mut self) -> Result<&mut Vec<u8>, Errno> {
+        match &mut self.content {
+            Content::Data(data) => Ok(data),
+            Content::Directory { .. } => Err(Errno::EISDIR),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn resize(&mut self, size: u64) -> Result<(), Errno> {
+        let length = usize::try_from(size).map_err(|_| Errno::EFBIG)?;
+        if length > 1 << 26 {
+            return Err(Errno::EFBIG);
+        }
+        self.data()?.resize(length, 0);
+        self.attr.size = size;
+        self.attr.blocks = size.div_ceil(512);
+        Ok(())
+    }
+}
+
+impl State {
+    fn now(&mut self) -> Timestamp {
+        self.clock += 1;
+        Timestamp::new(self.clock, 0)
+    }
+
+    fn node(&mut self, id: u64) -> Result<&mut Node, Errno> {
+        self.nodes.get_mut(&id).ok_or(Errno::ESTALE)
+    }
+
+    fn entries(&mut self, id: u64) -> Result<&mut BTreeMap<Vec<u8>, (u64, u64)>, Errno> {
+        match &mut self.node(id)?.content {
+            Content::Directory { entries, .. } => Ok(entries),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    fn child(&mut self, dir: u64, name: &[u8]) -> Result<u64, Errno> {
+        self.entries(dir)?.get(name).map(|(_, id)| *id).ok_or(Errno::ENOENT)
+    }
+
+    fn insert(&mut self, dir: u64, name: &[u8], id: u64) -> Result<(), Errno> {
+        let now = self.now();
+        let node = self.node(dir)?;
+        (node.attr.mtime, node.attr.ctime) = (now, now);
+        let Content::Directory { entries, next_offset, .. } = &mut node.content else { return Err(Errno::ENOTDIR) };
+        entries.insert(name.to_vec(), (*next_offset, id));
+        *next_offset += 1;
+        Ok(())
+    }
+
+    fn remove(&mut self, dir: u64, name: &[u8]) -> Result<u64, Errno> {
+        let now = self.now();
+        let (_, id) = self.entries(dir)?.remove(name).ok_or(Errno::ENOENT)?;
+        let node = self.node(dir)?;
+        (node.attr.mtime, node.attr.ctime) = (now, now);
+        Ok(id)
+    }
+
+    /// Takes a name away for good.
+    fn unlink(&mut self, dir: u64, name: &[u8], as_dir: bool) -> Result<(), Errno> {
+        let id = self.child(dir, name)?;
+        let is_dir = self.node(id)?.is_dir();
+        match (is_dir, as_dir) {
+            (true, false) => return Err(Errno::EISDIR),
+            (false, true) => return Err(Errno::ENOTDIR),
+            (true, true) if !self.entries(id)?.is_empty() => return Err(Errno::ENOTEMPTY),
+            _ => {}
+        }
+        self.remove(dir, name)?;
+        let now = self.now();
+        let node = self.node(id)?;
+        node.attr.nlink = if is_dir { 0 } else { node.attr.nlink - 1 };
+        node.attr.ctime = now;
+        if is_dir {
+            self.node(dir)?.attr.nlink -= 1;
+        }
+        self.collect(id);
+        Ok(())
+    }
+
+    /// A directory has another parent now.
+    fn moved(&mut self, id: u64, from: u64, to: u64) -> Result<(), Errno> {
+        if from == to {
+            return Ok(());
+        }
+        if let Content::Directory { parent, .. } = &mut self.node(id)?.content {
+            *parent = to;
+            self.node(from)?.attr.nlink -= 1;
+            self.node(to)?.attr.nlink += 1;
+        }
+        Ok(())
+    }
+
+    fn is_below(&mut self, mut id: u64, above: u64) -> bool {
+        loop {
+            if id == above {
+                return true;
+            }
+            match self.node(id).map(|node| &node.content) {
+                Ok(Content::Directory { parent, .. }) if id != 1 => id = *parent,
+                _ => return false,
+            }
+        }
+    }
+
+    /// Lets a node go that nobody has any more.
+    fn collect(&mut self, id: u64) {
+        let gone = |node: &Node| node.lookups == 0 && node.opens == 0 && node.attr.nlink == 0;
+        if id != 1 && self.nodes.get(&id).is_some_and(gone) {
+            self.nodes.remove(&id);
+        }
+    }
+}
+
+impl Filesystem for Tree {
+    fn init(&self, offer: &op::Init, wishes: &mut Wishes) -> Result<(), Errno> {
+        let _ = offer;
+        wishes.want(
+            InitFlags::POSIX_LOCKS
+                | InitFlags::FLOCK_LOCKS
+                | InitFlags::DO_READDIRPLUS
+                | InitFlags::READDIRPLUS_AUTO
+                | InitFlags::SETXATTR_EXT,
+        );
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<Entry, Errno> {
+        let mut state = self.lock();
+        let id = state.child(op.parent.0, op.name.as_bytes())?;
+        let node = state.node(id)?;
+        node.lookups += 1;
+        let attr = node.attr;
+        Ok(self.entry(id, attr))
+    }
+
+    fn forget(&self, _: &Context<'_>, op: op::Forget) {
+        self.take_back(op.node, op.nlookup);
+    }
+
+    fn getattr(&self, _: &Context<'_>, op: op::Getattr) -> Result<reply::Attributes, Errno> {
+        let mut state = self.lock();
+        state.queries += 1;
+        let queries = state.queries;
+        let mut attr = state.node(op.node.0)?.attr;
+        if self.flaw == Flaw::UnstableIno {
+            attr.ino += 1000 * queries;
+        }
+        Ok(self.attributes(attr))
+    }
+
+    fn setattr(&self, _: &Context<'_>, op: op::Setattr) -> Result<reply::Attributes, Errno> {
+        let mut state = self.lock();
+        let now = state.now();
+        let node = state.node(op.node.0)?;
+        if let Some(size) = op.size {
+            node.resize(size)?;
+            node.attr.mtime = now;
+        }
+        if let Some(mode) = op.mode {
+            node.attr.mode = (node.attr.mode & libc::S_IFMT) | (mode & 0o7777);
+        }
+        node.attr.uid = op.uid.unwrap_or(node.attr.uid);
+        node.attr.gid = op.gid.unwrap_or(node.attr.gid);
+        let time = |set: Option<SetTime>, old| match set {
+            Some(SetTime::Now) => now,
+            Some(SetTime::At(time)) => time,
+            None => old,
+        };
+        node.attr.atime = time(op.atime, node.attr.atime);
+        node.attr.mtime = time(op.mtime, node.attr.mtime);
+        node.attr.ctime = now;
+        let attr = node.attr;
+        Ok(self.attributes(attr))
+    }
+
+    fn readlink(&self, _: &Context<'_>, op: op::Readlink, out: &mut sink::Data<'_>) -> Result<(), Errno> {
+        match &self.lock().node(op.node.0)?.content {
+            Content::Link(target) => {
+                out.put(target);
+                Ok(())
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn symlink(&self, cx: &Context<'_>, op: op::Symlink<'_>) -> Result<Entry, Errno> {
+        let mut node = Node::new(FileType::SYMLINK, 0o777, 0, 0);
+        node.attr.size = op.target.as_bytes().len().try_into().unwrap_or(0);
+        node.content = Content::Link(op.target.as_bytes().to_vec());
+        self.make(cx, op.parent, op.name, node)
+    }
+
+    fn mknod(&self, cx: &Context<'_>, op: op::Mknod<'_>) -> Result<Entry, Errno> {
+        self.make(cx, op.parent, op.name, Node::new(FileType::from_mode(op.mode), op.mode, 0, op.rdev))
+    }
+
+    fn mkdir(&self, cx: &Context<'_>, op: op::Mkdir<'_>) -> Result<Entry, Errno> {
+        let kind = if self.flaw == Flaw::MakesFiles { FileType::REGULAR } else { FileType::DIRECTORY };
+        self.make(cx, op.parent, op.name, Node::new(kind, op.mode, 0, 0))
+    }
+
+    fn unlink(&self, _: &Context<'_>, op: op::Unlink<'_>) -> Result<reply::Done, Errno> {
+        self.lock().unlink(op.parent.0, op.name.as_bytes(), false).map(|()| reply::Done)
+    }
+
+    fn rmdir(&self, _: &Context<'_>, op: op::Rmdir<'_>) -> Result<reply::Done, Errno> {
+        self.lock().unlink(op.parent.0, op.name.as_bytes(), true).map(|()| reply::Done)
+    }
+
+    fn rename(&self, _: &Context<'_>, op: op::Rename<'_>) -> Result<reply::Done, Errno> {
+        let (from, to) = ((op.parent, op.name), (op.new_parent, op.new_name));
+        self.do_rename(from, to, RenameFlags::empty()).map(|()| reply::Done)
+    }
+
+    fn rename2(&self, _: &Context<'_>, op: op::Rename2<'_>) -> Result<reply::Done, Errno> {
+        let (from, to) = ((op.parent, op.name), (op.new_parent, op.new_name));
+        self.do_rename(from, to, op.flags).map(|()| reply::Done)
+    }
+
+    fn link(&self, _: &Context<'_>, op: op::Link<'_>) -> Result<Entry, Errno> {
+        let mut state = self.lock();
+        if state.child(op.new_parent.0, op.new_name.as_bytes()).is_ok() {
+            return Err(Errno::EEXIST);
+        }
+        let now = state.now();
+        let node = state.node(op.old.0)?;
+        if node.is_dir() {
+            return Err(Errno::EPERM);
+        }
+        if node.attr.nlink == 0 {
+            return Err(Errno::ENOENT);
+        }
+        node.attr.nlink += 1;
+        node.attr.ctime = now;
+        node.lookups += 1;
+        let attr = node.attr;
+        state.insert(op.new_parent.0, op.new_name.as_bytes(), op.old.0)?;
+        Ok(self.entry(op.old.0, attr))
+    }
+
+    fn open(&self, _: &Context<'_>, op: op::Open) -> Result<reply::Opened, Errno> {
+        let mut state = self.lock();
+        let node = state.node(op.node.0)?;
+        node.data()?;
+        if op.flags.contains(libc::O_TRUNC) {
+            node.resize(0)?;
+        }
+        Ok(reply::Opened::new(self.open_handle(&mut state, op.node)))
+    }
+
+    fn create(&self, cx: &Context<'_>, op: op::Create<'_>) -> Result<reply::Created, Errno> {
+        let entry = self.make(cx, op.parent, op.name, Node::new(FileType::REGULAR, op.mode, 0, 0))?;
+        let handle = self.open_handle(&mut self.lock(), NodeId(entry.attr.ino));
+        Ok(reply::Created::new(entry, reply::Opened::new(handle)))
+    }
+
+    fn tmpfile(&self, cx: &Context<'_>, op: op::Tmpfile) -> Result<reply::Created, Errno> {
+        let mut state = self.lock();
+        let id = state.next_node;
+        state.next_node += 1;
+        let mut node = Node::new(FileType::REGULAR, op.mode, id, 0);
+        node.attr.uid = cx.uid().unwrap_or(Uid(0));
+        node.attr.nlink = 0;
+        node.lookups = 1;
+        let attr = node.attr;
+        state.nodes.insert(id, node);
+        let handle = self.open_handle(&mut state, NodeId(id));
+        Ok(reply::Created::new(self.entry(id, attr), reply::Opened::new(handle)))
+    }
+
+    fn read(&self, _: &Context<'_>, op: op::Read, out: &mut sink::Data<'_>) -> Result<(), Errno> {
+        let mut state = self.lock();
+        let data = state.node(op.node.0)?.data()?;
+        let start = usize::try_from(op.offset).unwrap_or(usize::MAX).min(data.len());
+        out.put(&data[start..]);
+        Ok(())
+    }
+
+    fn write(&self, _: &Context<'_>, op: op::Write<'_>) -> Result<reply::Written, Errno> {
+        let mut state = self.lock();
+        let now = state.now();
+        let node = state.node(op.node.0)?;
+        let length = u64::try_from(op.data.len()).unwrap();
+        let end = op.offset.checked_add(length).ok_or(Errno::EFBIG)?;
+        if end > node.attr.size {
+            node.resize(end)?;
+        }
+        (node.attr.mtime, node.attr.ctime) = (now, now);
+        let start = usize::try_from(op.offset).unwrap();
+        node.data()?[start..start + op.data.len()].copy_from_slice(op.data);
+        let more = u32::from(self.flaw == Flaw::WritesMore);
+        Ok(reply::Written { size: u32::try_from(length).unwrap() + more })
+    }
+
+    fn release(&self, _: &Context<'_>, op: op::Release) -> Result<reply::Done, Errno> {
+        self.drop_locks(op.node, |held| held.flock && held.owner == op.lock_owner.0);
+        self.close_handle(op.handle);
+        Ok(reply::Done)
+    }
+
+    fn flush(&self, _: &Context<'_>, op: op::Flush) -> Result<reply::Done, Errno> {
+        self.drop_locks(op.node, |held| !held.flock && held.owner == op.lock_owner.0);
+        Ok(reply::Done)
+    }
+
+    fn setxattr(&self, _: &Context<'_>, op: op::Setxattr<'_>) -> Result<reply::Done, Errno> {
+        let mut state = self.lock();
+        let xattrs = &mut state.node(op.node.0)?.xattrs;
+        let there = xattrs.contains_key(op.name.as_bytes());
+        if op.flags.contains(XattrFlags::CREATE) && there {
+            return Err(Errno::EEXIST);
+        }
+        if op.flags.contains(XattrFlags::REPLACE) && !there {
+            return Err(Errno::ENODATA);
+        }
+        xattrs.insert(op.name.as_bytes().to_vec(), op.value.to_vec());
+        Ok(reply::Done)
+    }
+
+    fn getxattr(&self, _: &Context<'_>, op: op::Getxattr<'_>, out: &mut sink::Xattr<'_>) -> Result<(), Errno> {
+        let mut state = self.lock();
+        let value = state.node(op.node.0)?.xattrs.get(op.name.as_bytes()).ok_or(Errno::ENODATA)?;
+        if self.flaw == Flaw::ShortXattr && op.size == 0 {
+            return out.value(&value[1..]);
+        }
+        out.value(value)
+    }
+
+    fn listxattr(&self, _: &Context<'_>, op: op::Listxattr, out: &mut sink::Xattr<'_>) -> Result<(), Errno> {
+        let mut state = self.lock();
+        let names: Vec<u8> =
+            state.node(op.node.0)?.xattrs.keys().flat_map(|name| [name.as_slice(), b"\0"].concat()).collect();
+        out.value(&names)
+    }
+
+    fn removexattr(&self, _: &Context<'_>, op: op::Removexattr<'_>) -> Result<reply::Done, Errno> {
+        let mut state = self.lock();
+        state.node(op.node.0)?.xattrs.remove(op.name.as_bytes()).map(|_| reply::Done).ok_or(Errno::ENODATA)
+    }
+
+    fn opendir(&self, _: &Context<'_>, op: op::Opendir) -> Result<reply::Opened, Errno> {
+        let mut state = self.lock();
+        state.entries(op.node.0)?;
+        Ok(reply::Opened::new(self.open_handle(&mut state, op.node)))
+    }
+
+    fn readdir(&self, _: &Context<'_>, op: op::Readdir, out: &mut sink::DirEntries<'_>) -> Result<(), Errno> {
+        for (name, offset, ino, kind) in self.list(op.node, op.offset)? {
+            if out.push(&Dirent::new(ino, offset, kind, Name::new(&name).unwrap())).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Context<'_>,
+        op: op::Readdirplus,
+        out: &mut sink::DirEntriesPlus<'_>,
+    ) -> Result<(), Errno> {
+        for (name, offset, ino, kind) in self.list(op.node, op.offset)? {
+            let dirent = Dirent::new(ino, offset, kind, Name::new(&name).unwrap());
+            let look_up = || {
+                let mut state = self.lock();
+                let node = state.node(ino).unwrap();
+                node.lookups += 1;
+                let attr = node.attr;
+                self.entry(ino, attr)
+            };
+            let plain = name == b"." || name == b"..";
+            let pushed = if plain { out.push_plain(&dirent) } else { out.push(&dirent, look_up) };
+            if pushed.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn releasedir(&self, _: &Context<'_>, op: op::Releasedir) -> Result<reply::Done, Errno> {
+        self.close_handle(op.handle);
+        Ok(reply::Done)
+    }
+
+    fn getlk(&self, _: &Context<'_>, op: op::Getlk) -> Result<reply::Lock, Errno> {
+        let wanted = Held { owner: op.owner.0, flock: op.flags.contains(LockFlags::FLOCK), lock: op.lock };
+        let found = conflict(&self.lock().node(op.node.0)?.locks, wanted);
+        let mut lock = found.map_or(FileLock { kind: LockKind::UNLOCK, ..op.lock }, |held| held.lock);
+        if self.flaw == Flaw::UpsideDownLock {
+            (lock.start, lock.end, lock.kind) = (2, 1, LockKind::READ);
+        }
+        Ok(reply::Lock { lock })
+    }
+
+    fn setlk(&self, _: &Context<'_>, op: op::Setlk) -> Result<reply::Done, Errno> {
+        let wanted = Held { owner: op.owner.0, flock: op.flags.contains(LockFlags::FLOCK), lock: op.lock };
+        self.try_lock(&mut self.lock(), op.node, wanted).map(|()| reply::Done)
+    }
+
+    fn setlkw(&self, cx: &Context<'_>, op: op::Setlkw) -> Result<reply::Done, Errno> {
+        let wanted = Held { owner: op.owner.0, flock: op.flags.contains(LockFlags::FLOCK), lock: op.lock };
+        let bell = Arc::clone(&self.bell);
+        let ignores = self.flaw == Flaw::IgnoresInterrupts;
+        cx.on_interrupt(Arc::new(move || bell.notify_all()), || {
+            let mut state = self.lock();
+            loop {
+                match self.try_lock(&mut state, op.node, wanted) {
+                    Err(Errno::EAGAIN) => {}
+                    outcome => return outcome.map(|()| reply::Done),
+                }
+                if cx.is_interrupted() && !ignores {
+                    return Err(Errno::EINTR);
+                }
+                // An interrupt may ring between the look and the wait.
+                state = self.bell.wait_timeout(state, Duration::from_millis(20)).unwrap().0;
+            }
+        })
+    }
+
+    fn access(&self, _: &Context<'_>, op: op::Access) -> Result<reply::Done, Errno> {
+        self.lock().node(op.node.0).map(|_| reply::Done)
+    }
+
+    fn fallocate(&self, _: &Context<'_>, op: op::Fallocate) -> Result<reply::Done, Errno> {
+        let mut state = self.lock();
+        let node = state.node(op.node.0)?;
+        let end = op.offset.checked_add(op.length).ok_or(Errno::EFBIG)?;
+        let clears = op.mode.intersects(FallocateMode::PUNCH_HOLE | FallocateMode::ZERO_RANGE);
+        if !op.mode.contains(FallocateMode::KEEP_SIZE) && end > node.attr.size {
+            node.resize(end)?;
+        }
+        if clears {
+            let data = node.data()?;
+            let length = data.len();
+            let cut = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(length);
+            data[cut(op.offset)..cut(end)].fill(0);
+        }
+        Ok(reply::Done)
+    }
+
+    fn lseek(&self, _: &Context<'_>, op: op::Lseek) -> Result<reply::Offset, Errno> {
+        let size = self.lock().node(op.node.0)?.attr.size;
+        if op.offset >= size {
+            return Err(Errno::ENXIO);
+        }
+        Ok(reply::Offset { offset: if op.whence == Whence::HOLE { size } else { op.offset } })
+    }
+}
+
+/// The flags with which a file is made.
+pub fn rw_create() -> i32 {
+    OpenFlags::from_libc(libc::O_RDWR | libc::O_CREAT).to_libc()
+}
