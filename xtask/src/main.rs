@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ci;
 mod demo;
 mod doctor;
@@ -31,6 +32,8 @@ enum Task {
     Demo(demo::Args),
     /// Run the test suites that this machine can run
     Test(test::Args),
+    /// Compare the speed with that of other libraries, in the same run
+    Bench(bench::Args),
     /// Check the rules of the house that no compiler knows
     Tidy(tidy::Args),
     /// Run the fuzz targets
@@ -54,6 +57,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Doctor(args) => doctor::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),

@@ -43,6 +43,11 @@ impl Metadata {
     pub(crate) fn binaries(&self) -> PathBuf {
         self.target_directory.join("debug")
     }
+
+    /// Where `cargo build --release` puts them.
+    pub(crate) fn release_binaries(&self) -> PathBuf {
+        self.target_directory.join("release")
+    }
 }
 
 /// Looks a program up on the PATH.
