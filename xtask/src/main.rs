@@ -8,6 +8,7 @@ mod doctor;
 mod fuzz;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Task {
     Demo(demo::Args),
     /// Run the test suites that this machine can run
     Test(test::Args),
+    /// Run the suite in a virtual machine with a kernel of its own
+    Vm(vm::Args),
     /// Check the rules of the house that no compiler knows
     Tidy(tidy::Args),
     /// Run the fuzz targets
@@ -54,6 +57,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Doctor(args) => doctor::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Vm(args) => vm::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),

@@ -19,8 +19,8 @@ use xshell::Shell;
 use crate::doctor::{self, Findings};
 use crate::workspace::{self, Metadata};
 pub(crate) use machine::TEST_USER;
-pub(crate) use report::Totals;
-use report::{Case, Outcome, SuiteReport};
+use report::SuiteReport;
+pub(crate) use report::{Case, Outcome, Totals};
 
 /// Flags of `cargo xtask test`.
 #[derive(clap::Args)]
