@@ -26,7 +26,7 @@ pub(super) enum What {
 /// A round of a power-cut test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PowerRound {
-    /// The filesystem's program, or `direct` for none.
+    /// The filesystem's program.
     pub(super) filesystem: String,
     /// Of each earlier round, how many files were synced.
     pub(super) synced: Vec<u32>,

@@ -12,7 +12,7 @@ use super::kernel::Kernel;
 use crate::workspace::find_program;
 
 /// The emulator for x86.
-pub(super) const PROGRAM: &str = "qemu-system-x86_64";
+pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
 /// How long a kernel may take with KVM until it says something. Where KVM exists and hangs, it never does.
 const PROBE: Duration = Duration::from_secs(4);
 /// Ends a child when its parent is killed.

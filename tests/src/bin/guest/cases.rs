@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use fusewire::mount::MountOptions;
 use fusewire::{Mounted, SessionConfig, Workers};
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
 
 use crate::greeting::{Greeting, LARGE, TEXT, byte_at};
 use crate::{init, modules, plan::Plan};
@@ -146,7 +147,7 @@ fn module_in_use() -> Result<()> {
     init::prepare_fuse()?;
     let Err(error) = gone else { bail!("mounting without the module worked") };
     let error = format!("{error:#}");
-    ensure!(error.contains("opening /dev/fuse: "), "unclear: {error}");
+    ensure!(error.contains("modprobe fuse"), "it says not what to do: {error}");
     let mut mounted = mount(Greeting::new(), &at).context("mounting with the module back")?;
     check_greeting(&at)?;
     Ok(mounted.unmount()?)
@@ -186,6 +187,8 @@ fn thousand_mounts() -> Result<()> {
     let above = mountpoint("many")?;
     let options = MountOptions::new().subtype("greeting");
     let config = SessionConfig::default().workers(Workers::single());
+    // Each mount has a few files open.
+    setrlimit(Resource::RLIMIT_NOFILE, 16_384, 16_384).context("allowing many open files")?;
     let before = open_files()?;
     let mut mounts = Vec::new();
     for number in 0..MANY {

@@ -2,13 +2,16 @@
 //! power away; after the next boot it looks whether what was reported is there.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
 
 use crate::report::Report;
@@ -18,6 +21,8 @@ const DISK: &str = "/dev/nvme0n1";
 const BELOW: &str = "/data";
 /// Where the filesystem under test is mounted.
 const ABOVE: &str = "/mnt";
+/// How long the filesystem may take to mount itself.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Mounts the disk, which replays its journal. A second call does nothing.
 fn mount_disk() -> Result<()> {
@@ -66,7 +71,7 @@ fn fault(round: u32, number: u32) -> Result<()> {
 /// Writes until the guest is killed, or the disk is full.
 pub(crate) fn write_until_the_end(by: &str, round: u32, fsync_ignored: bool, report: &mut Report) -> Result<()> {
     mount_disk()?;
-    let root = if by == "direct" { BELOW } else { mount_filesystem(by, fsync_ignored)? };
+    let root = mount_filesystem(by, fsync_ignored)?;
     let directory = directory(root, round);
     fs::create_dir(&directory).with_context(|| format!("creating {}", directory.display()))?;
     File::open(root)?.sync_all().with_context(|| format!("syncing {root}"))?;
@@ -93,17 +98,30 @@ fn mount_filesystem(program: &str, fsync_ignored: bool) -> Result<&'static str> 
     } else {
         Command::new(&path)
     };
-    let status = command
-        .args([BELOW, ABOVE])
-        .env("PATH", "/usr/bin:/bin")
-        .status()
-        .with_context(|| format!("starting {path}"))?;
-    ensure!(status.success(), "{program} {BELOW} {ABOVE}: {status}");
-    let mounts = fs::read_to_string("/proc/self/mounts").context("reading /proc/self/mounts")?;
-    if !mounts.lines().any(|line| line.split(' ').nth(1) == Some(ABOVE)) {
-        bail!("{program} ended well, but nothing is mounted on {ABOVE}");
-    }
+    command.args([BELOW, ABOVE, "-f"]).env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    let mut daemon = command.spawn().with_context(|| format!("starting {path}"))?;
+    wait_until_mounted(&mut daemon).with_context(|| format!("{program} {BELOW} {ABOVE} -f"))?;
     Ok(ABOVE)
+}
+
+/// Waits until something is mounted; the kernel tells when the list of mounts changes.
+fn wait_until_mounted(daemon: &mut Child) -> Result<()> {
+    let mut list = File::open("/proc/self/mounts").context("opening /proc/self/mounts")?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let mut mounts = String::new();
+        list.rewind().context("reading /proc/self/mounts")?;
+        list.read_to_string(&mut mounts).context("reading /proc/self/mounts")?;
+        if mounts.lines().any(|line| line.split(' ').nth(1) == Some(ABOVE)) {
+            return Ok(());
+        }
+        if let Some(status) = daemon.try_wait().context("waiting for a daemon")? {
+            bail!("it ended with {status} and mounted nothing");
+        }
+        ensure!(Instant::now() < end, "it mounted nothing within {} s", PATIENCE.as_secs());
+        let mut asked = [PollFd::new(list.as_fd(), PollFlags::POLLPRI)];
+        poll(&mut asked, PollTimeout::from(100_u8)).context("waiting for a mount")?;
+    }
 }
 
 /// Becomes a program for which everything that syncs succeeds and does nothing: what must lose data.
