@@ -9,6 +9,7 @@ mod doctor;
 mod fuzz;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum Task {
     Test(test::Args),
     /// Compare the speed with that of other libraries, in the same run
     Bench(bench::Args),
+    /// Run the suite in a virtual machine with a kernel of its own
+    Vm(vm::Args),
     /// Check the rules of the house that no compiler knows
     Tidy(tidy::Args),
     /// Run the fuzz targets
@@ -58,6 +61,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Vm(args) => vm::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),

@@ -17,10 +17,11 @@ use clap::builder::PossibleValuesParser;
 use xshell::Shell;
 
 use crate::doctor::{self, Findings};
+use crate::vm;
 use crate::workspace::{self, Metadata};
 pub(crate) use machine::TEST_USER;
-pub(crate) use report::Totals;
-use report::{Case, Outcome, SuiteReport};
+use report::SuiteReport;
+pub(crate) use report::{Case, Outcome, Totals};
 
 /// Flags of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -83,6 +84,14 @@ const SUITES: &[Suite] = &[
         ],
         run: nextest::run_mount,
         list: nextest::list_mount,
+    },
+    Suite {
+        name: "vm",
+        about: "the same in a virtual machine with Debian's kernel, and what only a machine of its own can show",
+        needs: &["qemu", "guest-kernel"],
+        case_needs: &[],
+        run: |run, _| vm::run_suite(run.filter),
+        list: list_vm,
     },
 ];
 
@@ -198,6 +207,15 @@ fn list(args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The names of the cases that run in a guest.
+fn list_vm(run: &Run<'_>) -> Result<Vec<nextest::Name>> {
+    let name = |case: String| {
+        let (binary, test) = case.split_once(' ').unwrap_or(("guest", &case));
+        nextest::Name { binary: binary.to_owned(), test: test.to_owned() }
+    };
+    Ok(vm::list_suite(run.filter)?.into_iter().map(name).collect())
 }
 
 #[cfg(test)]

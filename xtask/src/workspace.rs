@@ -39,6 +39,11 @@ impl Metadata {
         serde_json::from_str(&json).context("reading the answer of cargo metadata")
     }
 
+    /// Where cargo puts everything.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target_directory
+    }
+
     /// Where `cargo build` puts the workspace's binaries.
     pub(crate) fn binaries(&self) -> PathBuf {
         self.target_directory.join("debug")

@@ -36,6 +36,8 @@ pub(super) const ALL: &[Check] = &[
     Check { name: "virtiofs", purpose: "guests that mount what a daemon serves (virtio-fs)", look: virtiofs },
     Check { name: "test-user", purpose: "tests that mount as an ordinary user", look: test_user },
     Check { name: "nextest", purpose: "running the test suites", look: nextest },
+    Check { name: "qemu", purpose: "tests in virtual machines", look: qemu },
+    Check { name: "guest-kernel", purpose: "tests in virtual machines", look: guest_kernel },
 ];
 
 fn kernel_fuse(machine: &Machine) -> Verdict {
@@ -248,6 +250,26 @@ fn nextest(machine: &Machine) -> Verdict {
         return Verdict::ok("installed");
     }
     Verdict::missing("not on the PATH", "cargo install cargo-nextest --locked")
+}
+
+fn qemu(machine: &Machine) -> Verdict {
+    match &machine.qemu {
+        Some(path) => Verdict::ok(path.display().to_string()),
+        None => Verdict::missing("not on the PATH", "as root: apt-get install qemu-system-x86"),
+    }
+}
+
+fn guest_kernel(machine: &Machine) -> Verdict {
+    let images = fs::read_dir(machine.path("/boot")).into_iter().flatten().flatten();
+    let installed = images.map(|image| image.path()).find(|path| {
+        let named = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"));
+        named && fs::File::open(path).is_ok()
+    });
+    match installed {
+        Some(path) => Verdict::ok(path.display().to_string()),
+        None if machine.packages => Verdict::ok("unpacked from its package when needed"),
+        None => Verdict::missing("none in /boot that can be read, and no apt-get", "install a kernel package"),
+    }
 }
 
 #[cfg(test)]

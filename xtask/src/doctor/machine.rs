@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
 use super::probe::{self, Offer};
+use crate::vm::qemu;
 use crate::workspace::find_program;
 
 /// Bit of CAP_SYS_ADMIN in `/proc/self/status`, `linux/capability.h`.
@@ -30,6 +31,10 @@ pub(super) struct Machine {
     pub(super) mounts_directly: bool,
     /// Whether `cargo nextest` is installed.
     pub(super) nextest: bool,
+    /// Where the emulator for guests is.
+    pub(super) qemu: Option<PathBuf>,
+    /// Whether Debian's packages can be fetched and unpacked.
+    pub(super) packages: bool,
 }
 
 /// A module of the kernel, as far as files tell.
@@ -62,6 +67,8 @@ impl Machine {
             offer,
             mounts_directly,
             nextest: find_program("cargo-nextest").is_some(),
+            qemu: find_program(qemu::PROGRAM),
+            packages: find_program("apt-get").is_some() && find_program("dpkg-deb").is_some(),
         }
     }
 
@@ -77,6 +84,8 @@ impl Machine {
             offer: Err("opening /dev/fuse: No such file or directory (os error 2)".to_owned()),
             mounts_directly: false,
             nextest: false,
+            qemu: None,
+            packages: false,
         }
     }
 

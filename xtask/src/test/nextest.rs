@@ -163,8 +163,8 @@ fn split(names: Vec<Name>, lacking: &[(&str, String)]) -> (Vec<Name>, Vec<(Name,
 /// A case as nextest names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
-    binary: String,
-    test: String,
+    pub(super) binary: String,
+    pub(super) test: String,
 }
 
 impl fmt::Display for Name {

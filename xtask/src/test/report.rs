@@ -10,7 +10,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     /// With what it said.
     Failed(String),
@@ -20,10 +20,10 @@ pub(super) enum Outcome {
 
 /// One case that ran or was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Case {
-    pub(super) name: String,
-    pub(super) outcome: Outcome,
-    pub(super) time: Option<Duration>,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) outcome: Outcome,
+    pub(crate) time: Option<Duration>,
 }
 
 /// A suite that was asked for, with what became of its cases.
@@ -46,8 +46,13 @@ pub(crate) struct Totals {
 
 impl Totals {
     pub(super) fn of(reports: &[SuiteReport]) -> Self {
+        Self::of_cases(reports.iter().flat_map(|report| &report.cases))
+    }
+
+    /// Counts these cases.
+    pub(crate) fn of_cases<'a>(cases: impl IntoIterator<Item = &'a Case>) -> Self {
         let mut totals = Self::default();
-        for case in reports.iter().flat_map(|report| &report.cases) {
+        for case in cases {
             match case.outcome {
                 Outcome::Passed => totals.passed += 1,
                 Outcome::Failed(_) => totals.failed += 1,

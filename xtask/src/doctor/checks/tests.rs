@@ -74,6 +74,20 @@ fn dev_fuse_must_be_a_device() {
 }
 
 #[test]
+fn guest_kernel_is_an_installed_one_or_comes_from_a_package() {
+    let bare = Tree::new();
+    assert_eq!(status(&guest_kernel(&bare.machine())), Status::Missing);
+    let mut machine = bare.machine();
+    machine.packages = true;
+    assert_eq!(status(&guest_kernel(&machine)), Status::Ok);
+    let installed = Tree::new().with("/boot/vmlinuz-6.1.0", "image").with("/boot/config-6.1.0", "");
+    assert_eq!(status(&guest_kernel(&installed.machine())), Status::Ok);
+    assert_eq!(status(&qemu(&bare.machine())), Status::Missing);
+    machine.qemu = Some("/usr/bin/qemu".into());
+    assert_eq!(status(&qemu(&machine)), Status::Ok);
+}
+
+#[test]
 fn protocol_is_unknown_without_a_probe_and_refused_when_old() {
     let tree = Tree::new();
     let mut machine = tree.machine();

@@ -1,0 +1,96 @@
+//! What the host wants of this boot, read from a file of the initramfs: a line a wish, fields parted by tabs.
+//! `xtask/src/vm/plan.rs` writes it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// Where the plan lies.
+pub(crate) const FILE: &str = "/etc/plan";
+
+/// Everything that one boot is for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Modules to load, in this order.
+    pub(crate) modules: Vec<String>,
+    /// What to run, in this order.
+    pub(crate) steps: Vec<Step>,
+    /// How long a case may take.
+    pub(crate) limit: Duration,
+    /// What is to go wrong on purpose.
+    pub(crate) broken: Option<String>,
+    /// Whether somebody wants a shell instead of the steps.
+    pub(crate) shell: bool,
+}
+
+/// One thing to run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A case of a libtest binary.
+    Libtest { name: String, program: String, test: String },
+    /// A case of this program.
+    Own { name: String },
+    /// Rounds whose files must be there, then a round of writing that ends with the power.
+    Power { mount: String, round: u32, fsync_ignored: bool },
+    /// Of an earlier round this many files were reported as synced.
+    Synced { round: u32, files: u32 },
+}
+
+impl Plan {
+    /// Reads the plan of this boot.
+    pub(crate) fn read() -> Result<Self> {
+        let text = std::fs::read_to_string(FILE).with_context(|| format!("reading {FILE}"))?;
+        Self::parse(&text)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let mut plan = Self { limit: Duration::from_secs(60), ..Self::default() };
+        for line in text.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            match fields.as_slice() {
+                ["limit", seconds] => plan.limit = Duration::from_secs(number(seconds)?.into()),
+                ["module", path] => plan.modules.push((*path).to_owned()),
+                ["break", what] => plan.broken = Some((*what).to_owned()),
+                ["shell"] => plan.shell = true,
+                ["libtest", name, program, test] => plan.steps.push(Step::Libtest {
+                    name: (*name).to_owned(),
+                    program: (*program).to_owned(),
+                    test: (*test).to_owned(),
+                }),
+                ["own", name] => plan.steps.push(Step::Own { name: (*name).to_owned() }),
+                ["synced", round, files] => {
+                    plan.steps.push(Step::Synced { round: number(round)?, files: number(files)? });
+                }
+                ["power", mount, round, fsync] => plan.steps.push(Step::Power {
+                    mount: (*mount).to_owned(),
+                    round: number(round)?,
+                    fsync_ignored: *fsync == "ignored",
+                }),
+                _ => bail!("reading {FILE}: unknown line {line:?}"),
+            }
+        }
+        Ok(plan)
+    }
+}
+
+fn number(text: &str) -> Result<u32> {
+    text.parse().with_context(|| format!("reading {FILE}: {text:?} is not a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_a_plan_is_read() {
+        let text = "limit\t7\nmodule\t/m/fuse.ko\nbreak\tdaemon\nlibtest\tb t\t/t/b\tt\nown\tx\nsynced\t1\t9\n\
+                    power\tmirrorfs\t2\tignored\n";
+        let plan = Plan::parse(text).unwrap();
+        assert_eq!(plan.limit, Duration::from_secs(7));
+        assert_eq!(plan.modules, ["/m/fuse.ko"]);
+        assert_eq!(plan.broken.as_deref(), Some("daemon"));
+        assert_eq!(plan.steps.len(), 4);
+        assert!(Plan::parse("shell\n").unwrap().shell);
+        assert!(Plan::parse("lunch\n").is_err());
+    }
+}

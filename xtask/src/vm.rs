@@ -1,0 +1,302 @@
+//! `cargo xtask vm`: runs the suite in a virtual machine with a kernel of its own, so that nobody needs root or another
+//! machine. It installs nothing: a kernel that is not there is unpacked from its package below `target/vm`.
+
+mod build;
+mod cpio;
+mod event;
+mod initramfs;
+mod kernel;
+mod module;
+mod package;
+mod plan;
+mod power;
+pub(crate) mod qemu;
+mod session;
+mod watch;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use xshell::Shell;
+
+use crate::test::{Case, Outcome, Totals};
+use crate::workspace::{self, Metadata, find_program};
+use build::Built;
+use initramfs::Initramfs;
+use kernel::Kernel;
+use plan::{GuestCase, Plan, What};
+use power::PowerCase;
+use qemu::{Accelerator, Machine};
+use session::Session;
+use watch::Signals;
+
+/// Flags of `cargo xtask vm`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The kernel to boot: an image, or a package named linux-image-*; without it, the newest installed or the distribution's
+    #[arg(long, value_name = "IMAGE|PACKAGE")]
+    kernel: Option<String>,
+    /// Run the suite on every kernel that the distribution's packages have, the newest of each series
+    #[arg(long, conflicts_with_all = ["kernel", "shell"])]
+    matrix: bool,
+    /// Boot into a shell on this terminal instead of running anything
+    #[arg(long)]
+    shell: bool,
+    /// Run only a few cases that show that the whole chain works
+    #[arg(long)]
+    smoke: bool,
+    /// List the cases, and boot nothing
+    #[arg(long)]
+    list: bool,
+    /// How long a case may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = CASE_LIMIT)]
+    limit: u64,
+    /// Make something go wrong, to see that the run tells so: daemon, hang, freeze or panic
+    #[arg(long, value_name = "WHAT", hide = true)]
+    r#break: Option<String>,
+    /// Run only the cases whose name contains this
+    filter: Option<String>,
+}
+
+/// Seconds for a case; the slowest takes about a quarter of it under emulation.
+const CASE_LIMIT: u64 = 300;
+/// In MiB.
+const MEMORY: u32 = 512;
+/// The cases of a smoke run: mounts as root and as a user, and a session of the library's own tests.
+const SMOKE: &[&str] = &["mount_as_root", "mount_as_user", "fusewire::mount_session reads_what_the_filesystem_says"];
+/// A run that must fail, because its daemon is broken.
+const BROKEN_DAEMON: &str = "broken_daemon_is_seen";
+
+/// What every boot of a run needs.
+struct Bench<'a> {
+    kernel: &'a Kernel,
+    initramfs: &'a Initramfs,
+    accelerator: Accelerator,
+    signals: &'a Signals,
+    /// Files of this run; gone afterwards.
+    work: &'a Path,
+    console: &'a Path,
+}
+
+/// What one boot has of its own.
+#[derive(Default)]
+struct Boot<'a> {
+    disk: Option<&'a Path>,
+}
+
+impl<'a> Bench<'a> {
+    fn boot(&self, plan: &Plan, boot: Boot<'_>) -> Result<Session<'a>> {
+        let initramfs = self.work.join("initramfs");
+        self.initramfs.write(&initramfs, plan)?;
+        Session::boot(&self.machine(&initramfs, boot.disk), self.console, self.signals)
+    }
+
+    fn machine<'b>(&'b self, initramfs: &'b Path, disk: Option<&'b Path>) -> Machine<'b> {
+        Machine { kernel: self.kernel, initramfs, accelerator: self.accelerator, memory: MEMORY, disk }
+    }
+}
+
+/// Everything that can run, before the choice.
+struct Cases {
+    guest: Vec<GuestCase>,
+    power: Vec<&'static PowerCase>,
+    broken_daemon: bool,
+}
+
+impl Cases {
+    fn all(shell: &Shell, built: &Built) -> Result<Self> {
+        let mut guest = build::list_own(shell, built)?;
+        guest.extend(build::list_tests(shell, built)?);
+        Ok(Self { guest, power: power::ALL.iter().collect(), broken_daemon: true })
+    }
+
+    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.guest.retain(|case| keep(&case.name));
+        self.power.retain(|case| keep(case.name));
+        self.broken_daemon &= keep(BROKEN_DAEMON);
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.guest.iter().map(|case| case.name.clone()).collect();
+        names.extend(self.power.iter().map(|case| case.name.to_owned()));
+        names.extend(self.broken_daemon.then(|| BROKEN_DAEMON.to_owned()));
+        names
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let shell = workspace::shell()?;
+    let store = store(&shell)?;
+    if args.list {
+        for name in cases(&shell, &store, args)?.1.names() {
+            println!("{name}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    need_qemu()?;
+    let kernels = match &args.kernel {
+        Some(name) => vec![Kernel::named(&store, name)?],
+        None if args.matrix => Kernel::of_every_series(&store)?,
+        None => vec![Kernel::find(&store)?],
+    };
+    let mut table = format!("\n{:<32} {:>7} {:>7} {:>8}\n", "kernel", "passed", "failed", "skipped");
+    let mut totals = Totals::default();
+    for kernel in &kernels {
+        let Some(cases) = run_on(&shell, &store, kernel, args)? else { return Ok(ExitCode::SUCCESS) };
+        let Totals { passed, failed, skipped } = Totals::of_cases(&cases);
+        table += &format!("{:<32} {passed:>7} {failed:>7} {skipped:>8}\n", kernel.release);
+        totals.passed += passed;
+        totals.failed += failed;
+        totals.skipped += skipped;
+    }
+    print!("{table}");
+    println!("{totals}");
+    Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The whole suite on one kernel, for `cargo xtask test`.
+pub(crate) fn run_suite(filter: Option<&str>) -> Result<Vec<Case>> {
+    let shell = workspace::shell()?;
+    let store = store(&shell)?;
+    need_qemu()?;
+    let kernel = Kernel::find(&store)?;
+    let args = Args { filter: filter.map(str::to_owned), ..Args::default() };
+    if cases(&shell, &store, &args)?.1.names().is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(run_on(&shell, &store, &kernel, &args)?.unwrap_or_default())
+}
+
+/// The names of the suite's cases.
+pub(crate) fn list_suite(filter: Option<&str>) -> Result<Vec<String>> {
+    let shell = workspace::shell()?;
+    let store = store(&shell)?;
+    let args = Args { filter: filter.map(str::to_owned), ..Args::default() };
+    Ok(cases(&shell, &store, &args)?.1.names())
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            kernel: None,
+            matrix: false,
+            shell: false,
+            smoke: false,
+            list: false,
+            limit: CASE_LIMIT,
+            r#break: None,
+            filter: None,
+        }
+    }
+}
+
+/// Runs what was chosen, or the shell, which has no cases.
+fn run_on(shell: &Shell, store: &Path, kernel: &Kernel, args: &Args) -> Result<Option<Vec<Case>>> {
+    println!("kernel {} ({})", kernel.release, kernel.image.display());
+    let modules = initramfs::modules(kernel)?;
+    let (built, chosen) = cases(shell, store, args)?;
+    if chosen.names().is_empty() {
+        bail!("choosing cases: none has `{}` in its name", args.filter.as_deref().unwrap_or_default());
+    }
+    let initramfs = Initramfs::gather(store, &modules, &built)?;
+    let accelerator = qemu::accelerator(store, kernel);
+    println!(
+        "{}",
+        match accelerator {
+            Accelerator::Kvm => "KVM works",
+            Accelerator::Emulation => "KVM does not work here: the processor is emulated",
+        }
+    );
+    let signals = Signals::hold()?;
+    let work = tempfile::tempdir_in(store).with_context(|| format!("creating a directory in {}", store.display()))?;
+    let console = work.path().join("console");
+    let bench =
+        Bench { kernel, initramfs: &initramfs, accelerator, signals: &signals, work: work.path(), console: &console };
+    if args.shell {
+        let file = work.path().join("initramfs");
+        initramfs.write(&file, &Plan { shell: true, ..Plan::default() })?;
+        println!("leave with exit, or with Ctrl-A X");
+        let status = bench.machine(&file, None).boot_here()?;
+        ensure!(status.success(), "{}: {status}", qemu::PROGRAM);
+        return Ok(None);
+    }
+    run_chosen(&bench, &chosen, args).map(Some)
+}
+
+fn run_chosen(bench: &Bench<'_>, chosen: &Cases, args: &Args) -> Result<Vec<Case>> {
+    let mut results = Vec::new();
+    let plan = Plan {
+        limit: Duration::from_secs(args.limit),
+        broken: args.r#break.clone(),
+        cases: chosen.guest.clone(),
+        ..Plan::default()
+    };
+    if !plan.cases.is_empty() {
+        results.extend(bench.boot(&plan, Boot::default())?.run(&plan)?);
+    }
+    if chosen.broken_daemon {
+        results.push(see_a_broken_daemon(bench)?);
+    }
+    for case in &chosen.power {
+        results.push(power::run(bench, case)?);
+    }
+    Ok(results)
+}
+
+/// A check of this runner: with a daemon that says the wrong thing, the run must be red.
+fn see_a_broken_daemon(bench: &Bench<'_>) -> Result<Case> {
+    println!("a case with a broken daemon, which must fail:");
+    let name = SMOKE.first().copied().unwrap_or_default().to_owned();
+    let plan = Plan {
+        limit: Duration::from_secs(CASE_LIMIT),
+        broken: Some("daemon".to_owned()),
+        cases: vec![GuestCase { name: name.clone(), what: What::Own(name) }],
+        ..Plan::default()
+    };
+    let cases = bench.boot(&plan, Boot::default())?.run(&plan)?;
+    let outcome = match Totals::of_cases(&cases) {
+        Totals { passed: 0, failed: 1, skipped: 0 } => Outcome::Passed,
+        totals => Outcome::Failed(format!("a broken daemon was not seen: {totals}")),
+    };
+    let case = Case { name: BROKEN_DAEMON.to_owned(), outcome, time: None };
+    session::show(&case, "");
+    Ok(case)
+}
+
+/// Builds, and chooses among what was built.
+fn cases(shell: &Shell, store: &Path, args: &Args) -> Result<(Built, Cases)> {
+    let built = build::build(shell, store, !args.shell)?;
+    let mut cases = Cases::all(shell, &built)?;
+    if args.smoke {
+        cases.retain(|name| SMOKE.contains(&name));
+    }
+    if let Some(filter) = &args.filter {
+        cases.retain(|name| name.contains(filter.as_str()));
+    }
+    Ok((built, cases))
+}
+
+fn need_qemu() -> Result<()> {
+    ensure!(
+        std::env::consts::ARCH == "x86_64",
+        "starting a guest: only x86_64 is known here, and this machine is {}",
+        std::env::consts::ARCH
+    );
+    ensure!(
+        find_program(qemu::PROGRAM).is_some(),
+        "starting a guest: {} is missing; to mend: apt-get install qemu-system-x86",
+        qemu::PROGRAM
+    );
+    Ok(())
+}
+
+/// Where packages, builds and files of a run are kept.
+fn store(shell: &Shell) -> Result<PathBuf> {
+    let store = Metadata::read(shell)?.target().join("vm");
+    fs::create_dir_all(&store).with_context(|| format!("creating {}", store.display()))?;
+    Ok(store)
+}

@@ -1,0 +1,156 @@
+//! What a guest finds on its root: busybox, the helper that users mount with, modules, test binaries, programs. The files
+//! are gathered once; each boot appends its plan.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use xshell::{Shell, cmd};
+
+use super::build::{Built, TESTS};
+use super::cpio::Archive;
+use super::kernel::Kernel;
+use super::module::{Module, Modules};
+use super::package;
+use super::plan::{self, Plan};
+use crate::workspace::find_program;
+
+/// Modules without which there is nothing to test.
+const NEEDED: &[&str] = &["fuse"];
+/// Modules for disks, which a kernel may lack.
+const WANTED: &[&str] = &["ext4", "nvme"];
+
+const HELPER: &str = "fusermount3";
+const FILES: &[(&str, &str)] = &[
+    (
+        "/etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\nfusewire-test:x:1000:1000::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    ),
+    ("/etc/group", "root:x:0:\nfusewire-test:x:1000:\nnogroup:x:65534:\n"),
+    ("/etc/fuse.conf", "user_allow_other\n"),
+];
+
+/// The part that every boot of a run shares.
+pub(super) struct Initramfs {
+    bytes: Vec<u8>,
+    modules: Vec<String>,
+}
+
+impl Initramfs {
+    /// Gathers everything, with the modules of a kernel in the order of loading.
+    pub(super) fn gather(store: &Path, modules: &[Module], built: &Built) -> Result<Self> {
+        let mut archive = Archive::default();
+        for (path, text) in FILES {
+            archive.file(path, 0o644, text.as_bytes());
+        }
+        for path in ["/proc", "/sys", "/dev", "/run", "/root", "/mnt", "/usr/sbin", "/sbin"] {
+            archive.directory(path, 0o755);
+        }
+        archive.directory("/tmp", 0o1777);
+        // Before devtmpfs is mounted, process 1 needs something to complain to.
+        archive.device("/dev/console", 0o600, 5, 1);
+        add_busybox(&mut archive, store)?;
+        add_helper(&mut archive, store)?;
+        let mut paths = Vec::new();
+        for Module { name, content } in modules {
+            let path = format!("/modules/{name}.ko");
+            archive.file(&path, 0o644, content);
+            paths.push(path);
+        }
+        archive.file("/init", 0o755, &read(&built.guest)?);
+        for program in &built.programs {
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            archive.file(&format!("/usr/bin/{name}"), 0o755, &read(program)?);
+        }
+        for test in &built.tests {
+            archive.file(&format!("{TESTS}/{}", test.name), 0o755, &read(&test.file)?);
+        }
+        Ok(Self { bytes: archive.finish(), modules: paths })
+    }
+
+    /// Writes the initramfs of one boot.
+    pub(super) fn write(&self, file: &Path, plan: &Plan) -> Result<()> {
+        let plan = Plan { modules: self.modules.clone(), ..plan.clone() };
+        let mut more = Archive::default();
+        more.file(plan::FILE, 0o644, plan.text().as_bytes());
+        let mut bytes = self.bytes.clone();
+        bytes.extend(more.finish());
+        fs::write(file, bytes).with_context(|| format!("writing {}", file.display()))
+    }
+}
+
+/// The static busybox, from this machine or from its package, with a link for each applet.
+fn add_busybox(archive: &mut Archive, store: &Path) -> Result<()> {
+    let shell = Shell::new().context("starting a shell")?;
+    let installed = find_program("busybox").filter(|file| libraries(&shell, file).is_ok_and(|found| found.is_empty()));
+    let file = match installed {
+        Some(file) => file,
+        None => {
+            let package = package::unpacked(store, "busybox-static")?;
+            let places = ["bin/busybox", "usr/bin/busybox"].map(|place| package.join(place));
+            places.into_iter().find(|place| place.is_file()).context("the package busybox-static has no busybox")?
+        }
+    };
+    archive.file("/bin/busybox", 0o755, &read(&file)?);
+    let applets = cmd!(shell, "{file} --list").quiet().read()?;
+    for applet in applets.lines().filter(|applet| *applet != "busybox") {
+        archive.symlink(&format!("/bin/{applet}"), "busybox");
+    }
+    Ok(())
+}
+
+/// The setuid helper with the libraries that it needs.
+fn add_helper(archive: &mut Archive, store: &Path) -> Result<()> {
+    let file = match find_program(HELPER) {
+        Some(file) => file,
+        None => {
+            let package = package::unpacked(store, "fuse3")?;
+            let places = ["bin", "usr/bin"].map(|place| package.join(place).join(HELPER));
+            places.into_iter().find(|place| place.is_file()).context("the package fuse3 has no fusermount3")?
+        }
+    };
+    archive.file(&format!("/usr/bin/{HELPER}"), 0o4755, &read(&file)?);
+    let shell = Shell::new().context("starting a shell")?;
+    for library in libraries(&shell, &file)? {
+        archive.file(&library, 0o755, &read(Path::new(&library))?);
+    }
+    Ok(())
+}
+
+/// The absolute paths that `ldd` tells; none for a static program.
+fn libraries(shell: &Shell, program: &Path) -> Result<Vec<String>> {
+    let output = cmd!(shell, "ldd {program}").quiet().ignore_status().ignore_stderr().read()?;
+    Ok(paths_of_ldd(&output))
+}
+
+/// `libc.so.6 => /lib/libc.so.6 (0x1)` and `/lib64/ld.so (0x2)`.
+fn paths_of_ldd(output: &str) -> Vec<String> {
+    output.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).map(str::to_owned).collect()
+}
+
+/// What a guest with this kernel loads.
+pub(super) fn modules(kernel: &Kernel) -> Result<Vec<Module>> {
+    let modules = Modules::find(&kernel.modules)?;
+    let wanted = WANTED.iter().filter(|name| modules.has(name));
+    let names: Vec<&str> = NEEDED.iter().chain(wanted).copied().collect();
+    modules.with_needs(&names).with_context(|| format!("kernel {}", kernel.release))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    ensure!(!bytes.is_empty(), "reading {}: it is empty", file.display());
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_the_paths_that_ldd_tells() {
+        let output = "\tlinux-vdso.so.1 (0x00007ffc)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
+                      \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
+        assert_eq!(paths_of_ldd(output), ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]);
+        assert!(paths_of_ldd("\tnot a dynamic executable\n").is_empty());
+    }
+}

@@ -1,0 +1,116 @@
+//! What one boot is for, written as a file of the initramfs. `tests/src/bin/guest/plan.rs` reads it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Where the guest looks for it.
+pub(super) const FILE: &str = "/etc/plan";
+
+/// One thing that the guest runs and gives an outcome for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GuestCase {
+    /// How people see it.
+    pub(super) name: String,
+    pub(super) what: What,
+}
+
+/// How a case is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A test of a libtest binary, which has this path in the guest.
+    Libtest { program: String, test: String },
+    /// A case of the guest's own program.
+    Own(String),
+}
+
+/// A round of a power-cut test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PowerRound {
+    /// The filesystem's program.
+    pub(super) filesystem: String,
+    /// Of each earlier round, how many files were synced.
+    pub(super) synced: Vec<u32>,
+    /// Whether the filesystem's fsync is to do nothing.
+    pub(super) fsync_ignored: bool,
+    /// Whether files are written after the earlier rounds were looked at.
+    pub(super) write: bool,
+}
+
+/// Everything that one boot is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Paths of modules in the guest.
+    pub(super) modules: Vec<String>,
+    /// How long a case may take.
+    pub(super) limit: Duration,
+    /// What is to go wrong on purpose.
+    pub(super) broken: Option<String>,
+    pub(super) shell: bool,
+    pub(super) cases: Vec<GuestCase>,
+    pub(super) power: Option<PowerRound>,
+}
+
+impl Plan {
+    /// The file: a line a wish, fields parted by tabs.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("limit\t{}\n", self.limit.as_secs());
+        let mut line = |fields: &[&str]| {
+            writeln!(text, "{}", fields.join("\t")).expect("writing to a string cannot fail");
+        };
+        for module in &self.modules {
+            line(&["module", module]);
+        }
+        if let Some(what) = &self.broken {
+            line(&["break", what]);
+        }
+        if self.shell {
+            line(&["shell"]);
+        }
+        for GuestCase { name, what } in &self.cases {
+            match what {
+                What::Libtest { program, test } => line(&["libtest", name, program, test]),
+                What::Own(own) => line(&["own", own]),
+            }
+        }
+        if let Some(PowerRound { filesystem, synced, fsync_ignored, write }) = &self.power {
+            for (round, files) in synced.iter().enumerate() {
+                line(&["synced", &round.to_string(), &files.to_string()]);
+            }
+            if *write {
+                let fsync = if *fsync_ignored { "ignored" } else { "kept" };
+                line(&["power", filesystem, &synced.len().to_string(), fsync]);
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plan_is_a_line_for_each_wish() {
+        let plan = Plan {
+            modules: vec!["/modules/fuse.ko".into()],
+            limit: Duration::from_secs(7),
+            broken: Some("daemon".into()),
+            shell: false,
+            cases: vec![
+                GuestCase { name: "b t".into(), what: What::Libtest { program: "/tests/b".into(), test: "t".into() } },
+                GuestCase { name: "x".into(), what: What::Own("x".into()) },
+            ],
+            power: Some(PowerRound {
+                filesystem: "mirrorfs".into(),
+                synced: vec![9],
+                fsync_ignored: true,
+                write: true,
+            }),
+        };
+        assert_eq!(
+            plan.text(),
+            "limit\t7\nmodule\t/modules/fuse.ko\nbreak\tdaemon\nlibtest\tb t\t/tests/b\tt\nown\tx\nsynced\t0\t9\n\
+             power\tmirrorfs\t1\tignored\n"
+        );
+    }
+}
