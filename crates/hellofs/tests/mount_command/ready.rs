@@ -52,8 +52,9 @@ fn relative_mountpoint_is_found() {
         let mountpoint = stage.directory("m");
         succeeds(hellofs().arg("m").current_dir(stage.path("")));
         assert_eq!(greeting(&mountpoint), GREETING);
+        let daemon = Daemon::of(Path::new("m"));
         umount(&mountpoint).unwrap();
-        Daemon::of(Path::new("m")).ends_well();
+        daemon.ends_well();
     });
 }
 

@@ -69,6 +69,32 @@ fn signal_at_any_time_leaves_nothing_mounted() {
 }
 
 #[test]
+fn signals_end_a_command_that_hangs_while_mounting() {
+    Stage::run(|stage| {
+        let outer = stage.directory("m");
+        succeeds(hellofs().arg(&outer));
+        let sleeper = Daemon::of(&outer);
+        sleeper.signal(Signal::SIGSTOP);
+        // Nobody answers whether this is there.
+        let mountpoint = outer.join("inside");
+        let command = hellofs().arg(&mountpoint).stderr(Stdio::piped()).spawn().unwrap();
+        let daemon = Daemon::child_of(&command);
+        daemon.wait_for_thread("mount");
+        daemon.signal(Signal::SIGTERM);
+        // The second one, if mounting has begun by then; else the first is enough.
+        daemon.signal(Signal::SIGINT);
+        let output = command.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(said.starts_with("hellofs: ended by ") && said.lines().count() == 1, "{said}");
+        sleeper.signal(Signal::SIGCONT);
+        assert_eq!(mount_line(&mountpoint), None);
+        sleeper.signal(Signal::SIGTERM);
+        sleeper.ends_well();
+    });
+}
+
+#[test]
 fn ignored_hangup_stays_ignored() {
     Stage::run(|stage| {
         let mountpoint = stage.directory("m");

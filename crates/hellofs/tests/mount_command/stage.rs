@@ -3,6 +3,7 @@
 //! It checks nothing by itself.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -154,6 +155,28 @@ impl Daemon {
     /// The one that was started for `auto_unmount`.
     pub(crate) fn watcher_of(mountpoint: &Path) -> Self {
         Self::named("auto_unmount", mountpoint)
+    }
+
+    /// The one that this command is starting, while the command waits for it.
+    pub(crate) fn child_of(command: &Child) -> Self {
+        let children = format!("/proc/{0}/task/{0}/children", command.id());
+        loop {
+            let listed = fs::read_to_string(&children).unwrap();
+            if let Some(pid) = listed.split_whitespace().next() {
+                return Self(Pid::from_raw(pid.parse().unwrap()));
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// Waits until it has a thread of this name.
+    pub(crate) fn wait_for_thread(self, name: &str) {
+        let named = |task: io::Result<fs::DirEntry>| {
+            fs::read_to_string(task.unwrap().path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        };
+        while !fs::read_dir(format!("/proc/{}/task", self.0)).unwrap().any(named) {
+            thread::yield_now();
+        }
     }
 
     fn named(name: &str, mountpoint: &Path) -> Self {
