@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::stage::{Daemon, GREETING, Stage, greeting, hellofs, mount_line, signal, succeeds, told, wait_mounted};
+use crate::stage::{Daemon, GREETING, Stage, greeting, hellofs, mount_line, signal, succeeds, told, wait_served};
 
 /// How long a first signal waits for users of the mount.
 const GRACE: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ fn each_signal_ends_a_command_in_the_foreground() {
         let mountpoint = stage.directory("m");
         for number in SIGNALS {
             let child = hellofs().arg("-f").arg(&mountpoint).stderr(Stdio::piped()).spawn().unwrap();
-            wait_mounted(&mountpoint);
+            wait_served(&child);
             assert_eq!(greeting(&mountpoint), GREETING);
             signal(&child, number);
             let output = child.wait_with_output().unwrap();
@@ -101,7 +101,7 @@ fn ignored_hangup_stays_ignored() {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' HUP; exec \"$0\" -f \"$1\""]).arg(env!("CARGO_BIN_EXE_hellofs")).arg(&mountpoint);
         let mut child = command.spawn().unwrap();
-        wait_mounted(&mountpoint);
+        wait_served(&child);
         signal(&child, Signal::SIGHUP);
         assert_eq!(greeting(&mountpoint), GREETING);
         signal(&child, Signal::SIGTERM);

@@ -2,9 +2,8 @@
 //!
 //! It checks nothing by itself.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use nix::mount::{MsFlags, mount};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
@@ -133,13 +131,14 @@ pub(crate) fn mount_line(path: &Path) -> Option<String> {
     mounts.lines().rfind(here).map(str::to_owned)
 }
 
-/// Waits until something is mounted at `path`.
-pub(crate) fn wait_mounted(path: &Path) {
-    let mounts = File::open("/proc/thread-self/mounts").unwrap();
-    while mount_line(path).is_none() {
-        // The file tells of each change since it was opened, or since this was last asked.
-        poll(&mut [PollFd::new(mounts.as_fd(), PollFlags::POLLPRI)], PollTimeout::NONE).unwrap();
-    }
+/// Waits until a command in the foreground serves, and looks at its mountpoint no more, which would keep it busy.
+pub(crate) fn wait_served(command: &Child) {
+    // The thread that is started last.
+    Daemon(pid_of(command)).wait_for_thread("session-end");
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap())
 }
 
 /// The process that serves a mount in the background.
@@ -210,5 +209,5 @@ impl Daemon {
 
 /// Sends a signal to a child.
 pub(crate) fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+    kill(pid_of(child), signal).unwrap();
 }
