@@ -32,8 +32,9 @@ pub(crate) fn go_to_background(name: &str) -> Result<Herald, String> {
     }
     let failed = |errno: Errno| format!("going to the background: {}", io::Error::from(errno));
     let (from, to) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
-    // SAFETY: the contract of fork is that a process with several threads calls only async-signal-safe functions in the child. This
-    // process has one thread, as the kernel has just said, and that thread, which alone could start another, is here.
+    // SAFETY: the contract of fork is that in the copy of a process with several threads only async-signal-safe functions
+    // are called. This process has one thread, as the kernel has just said, and only that thread, which is here, could
+    // have started another since.
     match unsafe { fork() }.map_err(failed)? {
         ForkResult::Child => {
             drop(from);
@@ -101,7 +102,7 @@ impl Herald {
     ///
     /// # Errors
     /// Nobody waits any more, or the terminal cannot be left.
-    pub(crate) fn ready(mut self) -> io::Result<()> {
+    pub(crate) fn ready(&mut self) -> io::Result<()> {
         // Fails only for the leader of a group, which a copy is not.
         let _ = setsid();
         chdir("/")?;

@@ -83,11 +83,12 @@ where
         let _ = over.send(Event::Over);
     };
     spawn("session-end", wait)?;
-    if let Some(Err(error)) = herald.take().map(Herald::ready) {
+    if let Some(Err(error)) = herald.as_mut().map(Herald::ready) {
         tracing::warn!(%error, "telling that the mount is ready; unmounting, as nobody waits for it");
         unmount(mounted, &tell, &events)?;
-        return Ok(End::Orderly);
+        return Err(format!("going to the background: {error}"));
     }
+    *herald = None;
     loop {
         match events.recv() {
             Ok(Event::Over) => {

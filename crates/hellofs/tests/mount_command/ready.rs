@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount, umount};
 use nix::sys::signal::Signal;
 use nix::unistd::getsid;
 
-use crate::stage::{Daemon, GREETING, Stage, greeting, hellofs, mount_line, succeeds, told, wait_mounted};
+use crate::stage::{Daemon, GREETING, Stage, greeting, hellofs, mount_line, succeeds, told, wait_served};
 
 #[test]
 fn mount_is_there_when_the_command_returns() {
@@ -52,8 +52,9 @@ fn relative_mountpoint_is_found() {
         let mountpoint = stage.directory("m");
         succeeds(hellofs().arg("m").current_dir(stage.path("")));
         assert_eq!(greeting(&mountpoint), GREETING);
+        let daemon = Daemon::of(Path::new("m"));
         umount(&mountpoint).unwrap();
-        Daemon::of(Path::new("m")).ends_well();
+        daemon.ends_well();
     });
 }
 
@@ -80,7 +81,7 @@ fn foreground_ends_when_somebody_unmounts() {
         let mountpoint = stage.directory("m");
         for words in [["-f"].as_slice(), &["-f", "-s"], &["-f", "-omax_threads=2"]] {
             let child = hellofs().args(words).arg(&mountpoint).stderr(Stdio::piped()).spawn().unwrap();
-            wait_mounted(&mountpoint);
+            wait_served(&child);
             assert_eq!(greeting(&mountpoint), GREETING);
             umount(&mountpoint).unwrap();
             let output = child.wait_with_output().unwrap();
@@ -95,7 +96,7 @@ fn debugging_shows_each_request() {
         let mountpoint = stage.directory("m");
         for words in ["-d", "-odebug"] {
             let child = hellofs().arg(words).arg(&mountpoint).stderr(Stdio::piped()).spawn().unwrap();
-            wait_mounted(&mountpoint);
+            wait_served(&child);
             assert_eq!(greeting(&mountpoint), GREETING);
             umount(&mountpoint).unwrap();
             let output = child.wait_with_output().unwrap();

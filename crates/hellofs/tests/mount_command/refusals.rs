@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 
 use nix::mount::umount;
 use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
 
-use crate::stage::{Daemon, Stage, hellofs, mount_line, signal, succeeds, told, wait_mounted};
+use crate::stage::{Daemon, Stage, hellofs, mount_line, signal, succeeds, told};
 
 /// Runs a command that must fail, and returns its line.
 fn refused(command: &mut Command) -> String {
@@ -134,7 +135,7 @@ fn daemon_that_dies_early_is_told() {
         let mut parent = hellofs();
         parent.args(["-o", &option]).arg(&mountpoint).stderr(Stdio::piped());
         let parent = parent.spawn().unwrap();
-        let daemon = child_of(parent.id());
+        let daemon = Daemon::child_of(&parent);
         daemon.signal(Signal::SIGKILL);
         let output = parent.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1));
@@ -154,26 +155,13 @@ fn daemon_whose_parent_is_gone_unmounts() {
         nix::unistd::mkfifo(&log, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let option = format!("log_file={}", log.display());
         let mut parent = hellofs().args(["-o", &option]).arg(&mountpoint).spawn().unwrap();
-        let daemon = child_of(parent.id());
+        let daemon = Daemon::child_of(&parent);
         signal(&parent, Signal::SIGKILL);
         parent.wait().unwrap();
         // The daemon may go on now; it mounts, and finds that nobody waits.
         let log = std::fs::File::open(&log).unwrap();
-        wait_mounted(&mountpoint);
-        daemon.ends_well();
+        assert_eq!(daemon.end(), WaitStatus::Exited(daemon.0, 1));
         assert_eq!(mount_line(&mountpoint), None);
         assert!(std::io::read_to_string(log).unwrap().contains("nobody waits"));
     });
-}
-
-/// The one child of a process, as soon as there is one.
-fn child_of(parent: u32) -> Daemon {
-    let children = format!("/proc/{parent}/task/{parent}/children");
-    loop {
-        let listed = std::fs::read_to_string(&children).unwrap();
-        if let Some(pid) = listed.split_whitespace().next() {
-            return Daemon(nix::unistd::Pid::from_raw(pid.parse().unwrap()));
-        }
-        std::thread::yield_now();
-    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::stage::{Daemon, GREETING, Stage, greeting, hellofs, mount_line, signal, succeeds, told, wait_mounted};
+use crate::stage::{Daemon, GREETING, Stage, greeting, hellofs, mount_line, signal, succeeds, told, wait_served};
 
 /// How long a first signal waits for users of the mount.
 const GRACE: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ fn each_signal_ends_a_command_in_the_foreground() {
         let mountpoint = stage.directory("m");
         for number in SIGNALS {
             let child = hellofs().arg("-f").arg(&mountpoint).stderr(Stdio::piped()).spawn().unwrap();
-            wait_mounted(&mountpoint);
+            wait_served(&child);
             assert_eq!(greeting(&mountpoint), GREETING);
             signal(&child, number);
             let output = child.wait_with_output().unwrap();
@@ -69,13 +69,39 @@ fn signal_at_any_time_leaves_nothing_mounted() {
 }
 
 #[test]
+fn signals_end_a_command_that_hangs_while_mounting() {
+    Stage::run(|stage| {
+        let outer = stage.directory("m");
+        succeeds(hellofs().arg(&outer));
+        let sleeper = Daemon::of(&outer);
+        sleeper.signal(Signal::SIGSTOP);
+        // Nobody answers whether this is there.
+        let mountpoint = outer.join("inside");
+        let command = hellofs().arg(&mountpoint).stderr(Stdio::piped()).spawn().unwrap();
+        let daemon = Daemon::child_of(&command);
+        daemon.wait_for_thread("mount");
+        daemon.signal(Signal::SIGTERM);
+        // The second one, if mounting has begun by then; else the first is enough.
+        daemon.signal(Signal::SIGINT);
+        let output = command.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(said.starts_with("hellofs: ended by ") && said.lines().count() == 1, "{said}");
+        sleeper.signal(Signal::SIGCONT);
+        assert_eq!(mount_line(&mountpoint), None);
+        sleeper.signal(Signal::SIGTERM);
+        sleeper.ends_well();
+    });
+}
+
+#[test]
 fn ignored_hangup_stays_ignored() {
     Stage::run(|stage| {
         let mountpoint = stage.directory("m");
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' HUP; exec \"$0\" -f \"$1\""]).arg(env!("CARGO_BIN_EXE_hellofs")).arg(&mountpoint);
         let mut child = command.spawn().unwrap();
-        wait_mounted(&mountpoint);
+        wait_served(&child);
         signal(&child, Signal::SIGHUP);
         assert_eq!(greeting(&mountpoint), GREETING);
         signal(&child, Signal::SIGTERM);

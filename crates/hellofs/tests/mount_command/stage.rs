@@ -2,8 +2,8 @@
 //!
 //! It checks nothing by itself.
 
-use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::fs;
+use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use nix::mount::{MsFlags, mount};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
@@ -132,13 +131,14 @@ pub(crate) fn mount_line(path: &Path) -> Option<String> {
     mounts.lines().rfind(here).map(str::to_owned)
 }
 
-/// Waits until something is mounted at `path`.
-pub(crate) fn wait_mounted(path: &Path) {
-    let mounts = File::open("/proc/thread-self/mounts").unwrap();
-    while mount_line(path).is_none() {
-        // The file tells of each change since it was opened, or since this was last asked.
-        poll(&mut [PollFd::new(mounts.as_fd(), PollFlags::POLLPRI)], PollTimeout::NONE).unwrap();
-    }
+/// Waits until a command in the foreground serves, and looks at its mountpoint no more, which would keep it busy.
+pub(crate) fn wait_served(command: &Child) {
+    // The thread that is started last.
+    Daemon(pid_of(command)).wait_for_thread("session-end");
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap())
 }
 
 /// The process that serves a mount in the background.
@@ -154,6 +154,28 @@ impl Daemon {
     /// The one that was started for `auto_unmount`.
     pub(crate) fn watcher_of(mountpoint: &Path) -> Self {
         Self::named("auto_unmount", mountpoint)
+    }
+
+    /// The one that this command is starting, while the command waits for it.
+    pub(crate) fn child_of(command: &Child) -> Self {
+        let children = format!("/proc/{0}/task/{0}/children", command.id());
+        loop {
+            let listed = fs::read_to_string(&children).unwrap();
+            if let Some(pid) = listed.split_whitespace().next() {
+                return Self(Pid::from_raw(pid.parse().unwrap()));
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// Waits until it has a thread of this name.
+    pub(crate) fn wait_for_thread(self, name: &str) {
+        let named = |task: io::Result<fs::DirEntry>| {
+            fs::read_to_string(task.unwrap().path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        };
+        while !fs::read_dir(format!("/proc/{}/task", self.0)).unwrap().any(named) {
+            thread::yield_now();
+        }
     }
 
     fn named(name: &str, mountpoint: &Path) -> Self {
@@ -187,5 +209,5 @@ impl Daemon {
 
 /// Sends a signal to a child.
 pub(crate) fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+    kill(pid_of(child), signal).unwrap();
 }
