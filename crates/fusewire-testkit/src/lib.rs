@@ -4,6 +4,8 @@
 pub mod faults;
 pub mod kernel;
 pub mod laws;
+pub mod model;
+pub mod report;
 mod running;
 #[cfg(feature = "session")]
 mod session;

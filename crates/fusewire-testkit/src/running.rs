@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -80,10 +80,18 @@ impl Running {
         Ok(Self { wire, host: Host::Thread(thread), inspect: None })
     }
 
-    /// A daemon that is another process, which has the other end of `wire`. It is killed if it does not end by itself.
-    #[must_use]
-    pub fn process(wire: Box<dyn Wire>, child: Child) -> Self {
-        Self { wire, host: Host::Process(child), inspect: None }
+    /// A daemon that is another program. It gets one end of a pair of `SOCK_SEQPACKET` sockets as its standard input, and
+    /// should take the mountpoint `/dev/fd/0` to mean that, as programs made with libfuse do. It must stay in the foreground.
+    /// It is killed if it does not end by itself.
+    ///
+    /// # Errors
+    /// The pair cannot be made, or the program cannot be started.
+    pub fn program(command: &mut Command) -> io::Result<Self> {
+        let (wire, fd) = Socket::pair()?;
+        let child = command.stdin(fd).spawn()?;
+        // The parent's copy of the daemon's end would keep the connection open.
+        command.stdin(Stdio::null());
+        Ok(Self { wire: Box::new(wire), host: Host::Process(child), inspect: None })
     }
 
     /// Adds a look inside.

@@ -131,17 +131,24 @@ pub fn check(seeds: Range<u64>, faults: Faults, start: impl Fn() -> Running + Sy
 /// # Errors
 /// A law is broken, or the daemon refuses `INIT` or ends by itself.
 pub fn run(seed: u64, faults: Faults, start: impl Fn() -> Running) -> Result<LawBook, Failure> {
+    let (book, end) = play(seed, faults, &Config::default(), start());
+    let violation = book.violations().first().map(ToString::to_string);
+    match violation.or(end.err()) {
+        None => Ok(book),
+        Some(what) => Err(Failure { seed, what }),
+    }
+}
+
+/// Runs the schedule of one seed. Returns what was checked and broken, and how it ended if that was too early.
+pub(crate) fn play(seed: u64, faults: Faults, config: &Config, daemon: Running) -> (LawBook, Result<(), String>) {
     let mut chance = Chance::new(seed);
     let minor = 31 + u32::try_from(chance.below(15)).unwrap_or(0);
-    let failed = |what: String| Failure { seed, what };
-    let connection = start()
-        .connect(Config::of_minor(minor).lenient())
-        .map_err(|errno| failed(format!("INIT of 7.{minor} is refused with {errno:?}")))?;
-    let book = Schedule { chance, faults, world: World::default(), connection }.play().map_err(failed)?;
-    match book.violations().first() {
-        None => Ok(book),
-        Some(violation) => Err(failed(violation.to_string())),
+    let config = Config::of_minor(minor).lenient().with_patience(config.patience);
+    let connection = daemon.connect_without_init(config);
+    if let Err(errno) = connection.kernel().init() {
+        return (connection.abort(), Err(format!("INIT of 7.{minor} is refused with {errno:?}")));
     }
+    Schedule { chance, faults, world: World::default(), connection }.play()
 }
 
 /// A schedule in progress.
@@ -176,20 +183,18 @@ impl Schedule {
         self.faults.contains(fault) && self.chance.once_in(once_in)
     }
 
-    fn play(mut self) -> Result<LawBook, String> {
+    fn play(mut self) -> (LawBook, Result<(), String>) {
         let rounds = 4 + self.chance.below(8);
         for _ in 0..rounds {
             match self.round() {
                 Ok(()) => {}
                 Err(Errno::ENOTCONN | Errno::ECONNABORTED) => {
-                    let laws = self.kernel().laws();
-                    let broken = laws.violations().first().map(ToString::to_string);
-                    return Err(broken.unwrap_or_else(|| String::from("the daemon has ended by itself")));
+                    return (self.connection.abort(), Err(String::from("the daemon has ended by itself")));
                 }
                 Err(_) => {}
             }
             if !self.kernel().is_lawful() {
-                return Ok(self.connection.abort());
+                return (self.connection.abort(), Ok(()));
             }
         }
         if self.may(Faults::ABORT, 4) {
@@ -197,9 +202,9 @@ impl Schedule {
             for planned in self.drafts(requests) {
                 let _ = self.kernel().deliver(&planned.draft);
             }
-            return Ok(self.connection.abort());
+            return (self.connection.abort(), Ok(()));
         }
-        Ok(self.connection.unmount())
+        (self.connection.unmount(), Ok(()))
     }
 
     /// A few requests at a time, with what goes wrong with them; then what is given back.

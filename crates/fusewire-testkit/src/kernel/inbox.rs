@@ -127,7 +127,12 @@ impl State {
                 });
                 match (header.error, expected) {
                     (error, Expected::Error(hostile)) => Err(self.judge_refusal(hostile, opcode, error)),
-                    (Some(errno), Expected::Answer) => Err(errno),
+                    (Some(errno), Expected::Answer) => {
+                        if errno == Errno::ENOSYS {
+                            self.book.not_supported(opcode);
+                        }
+                        Err(errno)
+                    }
                     (None, Expected::Answer) => self.judge_success(opcode, limit, &request_bytes, body),
                 }
             }
@@ -273,6 +278,7 @@ impl State {
         let target = self.current(Unique(unique.0 & !1));
         if number == -libc::ENOSYS {
             self.no_interrupts = true;
+            self.book.not_supported(Opcode::INTERRUPT);
             if let Some(pending) = self.pending.get_mut(&target) {
                 pending.interrupted = false;
             }

@@ -8,7 +8,7 @@ use fusewire_proto::{Errno, Negotiated, NodeId, NotifyUnique, Opcode, Unique, ab
 
 use crate::kernel::exchange::Exchange;
 use crate::kernel::{Answer, Draft, Heard, Hostile};
-use crate::laws::LawBook;
+use crate::laws::{Law, LawBook};
 use crate::laws::ledger::Ledger;
 
 #[derive(Debug, Default)]
@@ -135,6 +135,8 @@ impl State {
             self.without_reply.pop_front();
         }
         self.without_reply.push_back((unique, opcode));
+        // Kept until it shows that it is not.
+        self.book.check(Law::NoReplyWanted, Ok(()));
     }
 
     /// Whether it was the number of a request that wants no reply.

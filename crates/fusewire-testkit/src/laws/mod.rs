@@ -3,8 +3,10 @@
 //! Here are the table and the count of what was checked. Where a law is checked is in the modules `replies` (one answer at a
 //! time), `ledger` (what the kernel remembers of nodes and handles), and beside the code that knows the circumstances.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use fusewire_proto::Opcode;
 
 pub(crate) mod ledger;
 pub(crate) mod replies;
@@ -209,6 +211,7 @@ pub struct LawBook {
     checked: BTreeMap<Law, u64>,
     found: Vec<(Law, String)>,
     violations: Vec<Violation>,
+    unsupported: BTreeSet<Opcode>,
 }
 
 impl LawBook {
@@ -258,8 +261,19 @@ impl LawBook {
         laws.into_iter().map(Law::name).collect()
     }
 
+    /// Notes that the daemon has answered a good request of this kind with `ENOSYS`. That breaks no law.
+    pub(crate) fn not_supported(&mut self, opcode: Opcode) {
+        self.unsupported.insert(opcode);
+    }
+
+    /// The operations that the daemon does not support: it has answered good requests with `ENOSYS`.
+    pub fn unsupported(&self) -> impl Iterator<Item = Opcode> + '_ {
+        self.unsupported.iter().copied()
+    }
+
     /// Adds what another book has counted and found.
     pub fn absorb(&mut self, other: &Self) {
+        self.unsupported.extend(&other.unsupported);
         for (law, count) in &other.checked {
             *self.checked.entry(*law).or_default() += count;
         }
