@@ -17,8 +17,9 @@ use crate::directory::Directory;
 use crate::error::Error;
 use crate::inode::{Inode, Key};
 use crate::open::OpenFile;
-use crate::options::Options;
+use crate::options::{Options, Xattrs};
 use crate::reopen::Reopener;
+use crate::view::View;
 use crate::xattrs;
 
 /// To hold an inode without opening it, and never by following a link.
@@ -40,6 +41,7 @@ pub struct Mirror {
     pub(crate) options: Options,
     pub(crate) caching: Caching,
     pub(crate) identity: Identity,
+    pub(crate) view: Option<View>,
     pub(crate) reopener: Reopener,
     pub(crate) inodes: InodeTable<Key, Inode>,
     pub(crate) files: HandleTable<OpenFile>,
@@ -95,11 +97,15 @@ impl Mirror {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(Error::NotADirectory(source.to_owned()));
         }
+        let identity = Identity::new(&options);
+        if !identity.can_give_away() {
+            return Err(Error::GivingAway);
+        }
         let key = Key::of(&stat);
         Ok(Self {
             caching: Caching::new(&options),
-            options,
-            identity: Identity::of_process(),
+            view: View::new(&options),
+            identity,
             reopener: Reopener::default(),
             source: Source {
                 device: key.device,
@@ -110,6 +116,7 @@ impl Mirror {
             files: HandleTable::new(),
             directories: HandleTable::new(),
             agreed: OnceLock::new(),
+            options,
         })
     }
 
@@ -123,9 +130,9 @@ impl Mirror {
         let _ = self.agreed.set(flags);
     }
 
-    /// Whether the source keeps POSIX ACLs.
+    /// Whether the kernel is to enforce the POSIX ACLs of the source.
     pub(crate) fn has_acls(&self) -> bool {
-        self.source.acls == Has::Yes
+        self.source.acls == Has::Yes && self.options.xattrs != Xattrs::None && !self.options.shows_others()
     }
 
     /// Whether writes are gathered by the kernel.
@@ -165,7 +172,11 @@ impl Mirror {
     /// The attributes that are shown.
     #[inline]
     pub(crate) fn attr(&self, stat: &Stat) -> fusewire::Attr {
-        attributes::attr(stat, self.shown_ino(Key::of(stat)))
+        let mut attr = attributes::attr(stat, self.shown_ino(Key::of(stat)));
+        if let Some(view) = &self.view {
+            view.show(&mut attr);
+        }
+        attr
     }
 
     /// # Errors

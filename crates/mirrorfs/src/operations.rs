@@ -4,7 +4,8 @@ use std::os::fd::AsFd;
 
 use fusewire::op::Whence;
 use fusewire::{
-    Context, Errno, FsyncFlags, InitFlags, Name, Negotiated, Notifier, RenameFlags, Wishes, WriteFlags, op, reply, sink,
+    Context, Errno, FsyncFlags, Gid, InitFlags, Name, Negotiated, Notifier, RenameFlags, Uid, Wishes, WriteFlags, op,
+    reply, sink,
 };
 use rustix::fs::{
     AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, StatxFlags, XattrFlags, copy_file_range, fallocate,
@@ -14,12 +15,12 @@ use rustix::fs::{
 use rustix::io;
 
 use crate::attributes;
-use crate::credentials::{errno, set_umask};
+use crate::credentials::{errno, has_sgid, set_umask};
 use crate::directory::{Directory, Plain, Plus};
 use crate::inode::{Inode, Key};
 use crate::mirror::Mirror;
 use crate::open::{OpenFile, for_execution, readable, source_flags};
-use crate::options::CacheMode;
+use crate::options::{CacheMode, Change, Xattrs};
 use crate::xattrs;
 
 /// Permission bits that a request may set.
@@ -33,11 +34,6 @@ fn mode(bits: u32) -> Mode {
     Mode::from_bits_truncate(bits & PERMISSIONS)
 }
 
-/// Whether the sgid bit is among them: the source takes it away when somebody who is not in the group is at it.
-fn wants_sgid(bits: u32) -> bool {
-    bits & libc::S_ISGID != 0
-}
-
 impl Mirror {
     /// Makes something in `op.parent` with the rights and the umask of the caller, then looks it up.
     fn make(
@@ -49,13 +45,8 @@ impl Mirror {
         make: impl Fn() -> io::Result<()>,
     ) -> Result<reply::Entry, Errno> {
         set_umask(umask)?;
-        self.make_with_mode(cx, bits, make)?;
+        self.identity.make(cx, bits, make)?;
         self.open_child(parent, name)
-    }
-
-    /// Makes something with this mode and the rights of the caller.
-    fn make_with_mode<R>(&self, cx: &Context<'_>, bits: u32, make: impl Fn() -> io::Result<R>) -> Result<R, Errno> {
-        if wants_sgid(bits) { self.identity.act_with_groups(cx, make) } else { self.identity.act(cx, make) }
     }
 
     fn open_file(&self, cx: &Context<'_>, inode: &Inode, op: &op::Open) -> Result<OpenFile, Errno> {
@@ -77,6 +68,35 @@ impl Mirror {
             Err(Errno::EACCES) if wanted != flags => open_as_caller(flags),
             opened => opened,
         }
+    }
+
+    /// # Errors
+    /// `EOPNOTSUPP` if attributes are left out.
+    fn xattrs_there(&self) -> Result<(), Errno> {
+        if self.options.xattrs == Xattrs::None { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// As for [`xattrs_there`](Self::xattrs_there); `EACCES` if they may only be read.
+    fn xattrs_may_change(&self) -> Result<(), Errno> {
+        self.xattrs_there()?;
+        if self.options.xattrs == Xattrs::ReadOnly { Err(Errno::EACCES) } else { Ok(()) }
+    }
+
+    /// Leaves out the changes that are to be ignored, and makes owners those of the source.
+    fn permit(&self, op: &mut op::Setattr) -> Result<(), Errno> {
+        fn decide<T>(change: Change, value: Option<T>) -> Result<Option<T>, Errno> {
+            match (change, value) {
+                (Change::Deny, Some(_)) => Err(Errno::EPERM),
+                (Change::Ignore, _) => Ok(None),
+                (_, value) => Ok(value),
+            }
+        }
+        let map = &self.options.map;
+        op.uid = decide(self.options.chown, op.uid)?.map(|uid| Uid(map.source_user(uid.0)));
+        op.gid = decide(self.options.chgrp, op.gid)?.map(|gid| Gid(map.source_group(gid.0)));
+        op.mode = decide(self.options.chmod, op.mode)?;
+        Ok(())
     }
 
     fn rename_with(
@@ -123,7 +143,7 @@ impl Mirror {
             return change().map_err(errno);
         }
         // Who is in the group of a file keeps its sgid bit, if the group may not execute it.
-        let special = fstat(file).is_ok_and(|stat| wants_sgid(stat.st_mode));
+        let special = fstat(file).is_ok_and(|stat| has_sgid(stat.st_mode));
         if special { self.identity.act_with_groups(cx, change) } else { self.identity.act(cx, change) }
     }
 
@@ -138,9 +158,11 @@ impl fusewire::Filesystem for Mirror {
             InitFlags::DO_READDIRPLUS
                 | InitFlags::READDIRPLUS_AUTO
                 | InitFlags::DONT_MASK
-                | InitFlags::HANDLE_KILLPRIV_V2
                 | InitFlags::DIRECT_IO_ALLOW_MMAP,
         );
+        if self.identity.clears_privileges() {
+            wishes.want(InitFlags::HANDLE_KILLPRIV_V2);
+        }
         if self.has_acls() {
             wishes.want(InitFlags::POSIX_ACL);
         }
@@ -175,12 +197,13 @@ impl fusewire::Filesystem for Mirror {
         }
     }
 
-    fn setattr(&self, cx: &Context<'_>, op: op::Setattr) -> Result<reply::Attributes, Errno> {
+    fn setattr(&self, cx: &Context<'_>, mut op: op::Setattr) -> Result<reply::Attributes, Errno> {
         let inode = self.inode(op.node)?;
+        self.permit(&mut op)?;
         let file = op.handle.and_then(|handle| self.files.get(handle));
         let writable = file.as_ref().and_then(|file| file.writable());
         let change = || attributes::change(&self.reopener, inode.as_fd(), writable, &op);
-        if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(wants_sgid) {
+        if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(has_sgid) {
             self.identity.act_with_groups(cx, change)?;
         } else if op.size.is_some() {
             self.change_data(cx, &*inode, change)?;
@@ -198,8 +221,7 @@ impl fusewire::Filesystem for Mirror {
 
     fn symlink(&self, cx: &Context<'_>, op: op::Symlink<'_>) -> Result<reply::Entry, Errno> {
         let parent = self.inode(op.parent)?;
-        let make = || symlinkat(op.target.as_os_str(), &*parent, op.name.as_os_str());
-        self.identity.act(cx, make)?;
+        self.identity.make(cx, 0, || symlinkat(op.target.as_os_str(), &*parent, op.name.as_os_str()))?;
         self.open_child(&parent, op.name)
     }
 
@@ -261,7 +283,7 @@ impl fusewire::Filesystem for Mirror {
         let how = flags | exclusive | OFlags::CREATE | OFlags::NOFOLLOW;
         let make = || openat(&*parent, op.name.as_os_str(), how, mode(op.mode));
         let file =
-            if wants_sgid(op.mode) { self.identity.act_with_groups(cx, make)? } else { self.identity.act(cx, make)? };
+            if has_sgid(op.mode) { self.identity.act_with_groups(cx, make)? } else { self.identity.act(cx, make)? };
         self.created(OpenFile::new(file, flags))
     }
 
@@ -272,7 +294,7 @@ impl fusewire::Filesystem for Mirror {
         let flags = source_flags(op.flags) - OFlags::TMPFILE;
         let how = flags | exclusive | OFlags::TMPFILE;
         let make = || openat(&*parent, c".", how, mode(op.mode));
-        let file = self.make_with_mode(cx, op.mode, make)?;
+        let file = self.identity.make(cx, op.mode, make)?;
         self.created(OpenFile::new(file, flags))
     }
 
@@ -359,34 +381,51 @@ impl fusewire::Filesystem for Mirror {
 
     fn setxattr(&self, cx: &Context<'_>, op: op::Setxattr<'_>) -> Result<reply::Done, Errno> {
         let inode = self.inode(op.node)?;
+        self.xattrs_may_change()?;
         let flags = XattrFlags::from_bits_retain(op.flags.bits());
-        let set = || xattrs::set(inode.as_fd(), op.name, op.value, flags);
         if xattrs::is_acl(op.name) {
-            self.identity.act_with_groups(cx, set)?;
+            let value = xattrs::map_acl(
+                op.value,
+                |uid| self.options.map.source_user(uid),
+                |gid| self.options.map.source_group(gid),
+            );
+            self.identity.act_with_groups(cx, || xattrs::set(inode.as_fd(), op.name, &value, flags))?;
         } else {
-            self.identity.act(cx, set)?;
+            self.identity.act(cx, || xattrs::set(inode.as_fd(), op.name, op.value, flags))?;
         }
         Ok(reply::Done)
     }
 
     fn getxattr(&self, cx: &Context<'_>, op: op::Getxattr<'_>, out: &mut sink::Xattr<'_>) -> Result<(), Errno> {
         let inode = self.inode(op.node)?;
+        self.xattrs_there()?;
         let get = |room: &mut [u8]| xattrs::get(inode.as_fd(), op.name, room);
         if op.name.as_bytes().starts_with(b"user.") {
             return out.fill(|room| Ok(self.identity.act(cx, || get(&mut *room))?));
         }
         // The kernel itself asks for ACLs and capabilities on behalf of callers who may not read the file.
-        out.fill(|room| Ok(get(room)?))
+        let map = &self.options.map;
+        out.fill(|room| {
+            let length = get(room)?;
+            if xattrs::is_acl(op.name) && !map.is_empty() {
+                let value = room.get_mut(..length).unwrap_or(&mut []);
+                let shown = xattrs::map_acl(value, |uid| map.shown_user(uid), |gid| map.shown_group(gid));
+                value.copy_from_slice(&shown);
+            }
+            Ok(length)
+        })
     }
 
     fn listxattr(&self, cx: &Context<'_>, op: op::Listxattr, out: &mut sink::Xattr<'_>) -> Result<(), Errno> {
         let inode = self.inode(op.node)?;
+        self.xattrs_there()?;
         // Who may not read the attributes of the administrator does not see their names.
         out.fill(|room| Ok(self.identity.act(cx, || xattrs::list(inode.as_fd(), &mut *room))?))
     }
 
     fn removexattr(&self, cx: &Context<'_>, op: op::Removexattr<'_>) -> Result<reply::Done, Errno> {
         let inode = self.inode(op.node)?;
+        self.xattrs_may_change()?;
         self.identity.act(cx, || xattrs::remove(inode.as_fd(), op.name))?;
         Ok(reply::Done)
     }
@@ -426,6 +465,10 @@ impl fusewire::Filesystem for Mirror {
         let place = file.as_ref().map_or(inode.as_fd(), |file| file.as_fd());
         let mask = StatxFlags::from_bits_retain(op.mask.bits());
         let found = statx(place, c"", AtFlags::EMPTY_PATH, mask).map_err(errno)?;
-        Ok(reply::StatxReply::new(attributes::statx_attr(&found, self.shown_ino(inode.key())), self.caching.attr))
+        let mut attr = attributes::statx_attr(&found, self.shown_ino(inode.key()));
+        if let Some(view) = &self.view {
+            view.show_statx(&mut attr);
+        }
+        Ok(reply::StatxReply::new(attr, self.caching.attr))
     }
 }
