@@ -30,6 +30,7 @@ mod open;
 mod operations;
 mod options;
 mod permissions;
+mod places;
 mod reopen;
 mod view;
 mod xattrs;

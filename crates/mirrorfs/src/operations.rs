@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 
 use fusewire::op::Whence;
 use fusewire::{
-    Context, Errno, FsyncFlags, Gid, InitFlags, Name, Negotiated, Notifier, RenameFlags, Uid, Wishes, WriteFlags, op,
-    reply, sink,
+    Context, Errno, FsyncFlags, Gid, InitFlags, Name, Negotiated, NodeId, Notifier, RenameFlags, Uid, Wishes,
+    WriteFlags, op, reply, sink,
 };
 use rustix::fs::{
     AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, StatxFlags, XattrFlags, copy_file_range, fallocate,
@@ -17,7 +17,7 @@ use rustix::io;
 use crate::attributes;
 use crate::credentials::{errno, has_sgid, set_umask};
 use crate::directory::{Directory, Plain, Plus};
-use crate::inode::{Inode, Key};
+use crate::inode::{Held, Key};
 use crate::mirror::Mirror;
 use crate::open::{OpenFile, for_execution, readable, source_flags};
 use crate::options::{CacheMode, Change, Xattrs};
@@ -39,7 +39,7 @@ impl Mirror {
     fn make(
         &self,
         cx: &Context<'_>,
-        parent: &Inode,
+        parent: &Held,
         name: &Name,
         (bits, umask): (u32, u32),
         make: impl Fn() -> io::Result<()>,
@@ -49,7 +49,7 @@ impl Mirror {
         self.open_child(parent, name)
     }
 
-    fn open_file(&self, cx: &Context<'_>, inode: &Inode, op: &op::Open) -> Result<OpenFile, Errno> {
+    fn open_file(&self, cx: &Context<'_>, inode: &Held, op: &op::Open) -> Result<OpenFile, Errno> {
         let flags = source_flags(op.flags);
         let open = |flags| self.reopener.open(inode.as_fd(), flags).map(|file| OpenFile::new(file, flags));
         if for_execution(op.flags) {
@@ -102,18 +102,18 @@ impl Mirror {
     fn rename_with(
         &self,
         cx: &Context<'_>,
-        (parent, name): (fusewire::NodeId, &Name),
-        (new_parent, new_name): (fusewire::NodeId, &Name),
+        (parent, name): (NodeId, &Name),
+        (new_parent, new_name): (NodeId, &Name),
         flags: RenameFlags,
     ) -> Result<reply::Done, Errno> {
         let (from, to) = (self.inode(parent)?, self.inode(new_parent)?);
         let (name, new_name) = (name.as_os_str(), new_name.as_os_str());
         self.identity.act(cx, || {
             if flags.is_empty() {
-                renameat(&*from, name, &*to, new_name)
+                renameat(&from, name, &to, new_name)
             } else {
                 let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
-                renameat_with(&*from, name, &*to, new_name, flags)
+                renameat_with(&from, name, &to, new_name, flags)
             }
         })?;
         Ok(reply::Done)
@@ -154,6 +154,8 @@ impl Mirror {
 
 impl fusewire::Filesystem for Mirror {
     fn init(&self, _: &op::Init, wishes: &mut Wishes) -> Result<(), Errno> {
+        let root = self.inode(NodeId::ROOT)?;
+        self.places.add_mount(&self.reopener, &root, root.key().device);
         wishes.want(
             InitFlags::DO_READDIRPLUS
                 | InitFlags::READDIRPLUS_AUTO
@@ -180,20 +182,22 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
-        match self.child(&*self.inode(op.parent)?, op.name) {
+        match self.child(&self.inode(op.parent)?, op.name) {
             Err(Errno::ENOENT) if !self.caching.negative.is_zero() => Ok(reply::Entry::negative(self.caching.negative)),
             found => found,
         }
     }
 
     fn forget(&self, _: &Context<'_>, op: op::Forget) {
-        self.inodes.forget(op.node, op.nlookup);
+        if self.inodes.forget(op.node, op.nlookup).is_some_and(|inode| !inode.has_descriptor()) {
+            self.places.forgotten(op.node);
+        }
     }
 
     fn getattr(&self, _: &Context<'_>, op: op::Getattr) -> Result<reply::Attributes, Errno> {
         match op.handle.and_then(|handle| self.files.get(handle)) {
             Some(file) => self.attributes(&*file),
-            None => self.attributes(&*self.inode(op.node)?),
+            None => self.attributes(&self.inode(op.node)?),
         }
     }
 
@@ -206,47 +210,47 @@ impl fusewire::Filesystem for Mirror {
         if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(has_sgid) {
             self.identity.act_with_groups(cx, change)?;
         } else if op.size.is_some() {
-            self.change_data(cx, &*inode, change)?;
+            self.change_data(cx, &inode, change)?;
         } else {
             self.identity.act(cx, change)?;
         }
-        self.attributes(&*inode)
+        self.attributes(&inode)
     }
 
     fn readlink(&self, _: &Context<'_>, op: op::Readlink, out: &mut sink::Data<'_>) -> Result<(), Errno> {
-        let length = readlinkat_raw(&*self.inode(op.node)?, c"", out.spare()).map_err(errno)?;
+        let length = readlinkat_raw(&self.inode(op.node)?, c"", out.spare()).map_err(errno)?;
         out.advance(length);
         Ok(())
     }
 
     fn symlink(&self, cx: &Context<'_>, op: op::Symlink<'_>) -> Result<reply::Entry, Errno> {
         let parent = self.inode(op.parent)?;
-        self.identity.make(cx, 0, || symlinkat(op.target.as_os_str(), &*parent, op.name.as_os_str()))?;
+        self.identity.make(cx, 0, || symlinkat(op.target.as_os_str(), &parent, op.name.as_os_str()))?;
         self.open_child(&parent, op.name)
     }
 
     fn mknod(&self, cx: &Context<'_>, op: op::Mknod<'_>) -> Result<reply::Entry, Errno> {
         let parent = self.inode(op.parent)?;
         let kind = FileType::from_raw_mode(op.mode);
-        let make = || mknodat(&*parent, op.name.as_os_str(), kind, mode(op.mode), u64::from(op.rdev));
+        let make = || mknodat(&parent, op.name.as_os_str(), kind, mode(op.mode), u64::from(op.rdev));
         self.make(cx, &parent, op.name, (op.mode, op.umask), make)
     }
 
     fn mkdir(&self, cx: &Context<'_>, op: op::Mkdir<'_>) -> Result<reply::Entry, Errno> {
         let parent = self.inode(op.parent)?;
-        let make = || mkdirat(&*parent, op.name.as_os_str(), mode(op.mode));
+        let make = || mkdirat(&parent, op.name.as_os_str(), mode(op.mode));
         self.make(cx, &parent, op.name, (op.mode, op.umask), make)
     }
 
     fn unlink(&self, cx: &Context<'_>, op: op::Unlink<'_>) -> Result<reply::Done, Errno> {
         let parent = self.inode(op.parent)?;
-        self.identity.act(cx, || unlinkat(&*parent, op.name.as_os_str(), AtFlags::empty()))?;
+        self.identity.act(cx, || unlinkat(&parent, op.name.as_os_str(), AtFlags::empty()))?;
         Ok(reply::Done)
     }
 
     fn rmdir(&self, cx: &Context<'_>, op: op::Rmdir<'_>) -> Result<reply::Done, Errno> {
         let parent = self.inode(op.parent)?;
-        self.identity.act(cx, || unlinkat(&*parent, op.name.as_os_str(), AtFlags::REMOVEDIR))?;
+        self.identity.act(cx, || unlinkat(&parent, op.name.as_os_str(), AtFlags::REMOVEDIR))?;
         Ok(reply::Done)
     }
 
@@ -262,7 +266,7 @@ impl fusewire::Filesystem for Mirror {
         let (old, parent) = (self.inode(op.old)?, self.inode(op.new_parent)?);
         self.identity.act(cx, || {
             self.reopener.with_link(old.as_fd(), |directory, link| {
-                linkat(directory, link, &*parent, op.new_name.as_os_str(), AtFlags::SYMLINK_FOLLOW)
+                linkat(directory, link, &parent, op.new_name.as_os_str(), AtFlags::SYMLINK_FOLLOW)
             })
         })?;
         self.child(&parent, op.new_name)
@@ -281,7 +285,7 @@ impl fusewire::Filesystem for Mirror {
         let flags = source_flags(op.flags);
         let flags = if self.gathers_writes() { readable(flags) } else { flags };
         let how = flags | exclusive | OFlags::CREATE | OFlags::NOFOLLOW;
-        let make = || openat(&*parent, op.name.as_os_str(), how, mode(op.mode));
+        let make = || openat(&parent, op.name.as_os_str(), how, mode(op.mode));
         let file =
             if has_sgid(op.mode) { self.identity.act_with_groups(cx, make)? } else { self.identity.act(cx, make)? };
         self.created(OpenFile::new(file, flags))
@@ -293,7 +297,7 @@ impl fusewire::Filesystem for Mirror {
         let exclusive = if op.flags.contains(libc::O_EXCL) { OFlags::EXCL } else { OFlags::empty() };
         let flags = source_flags(op.flags) - OFlags::TMPFILE;
         let how = flags | exclusive | OFlags::TMPFILE;
-        let make = || openat(&*parent, c".", how, mode(op.mode));
+        let make = || openat(&parent, c".", how, mode(op.mode));
         let file = self.identity.make(cx, op.mode, make)?;
         self.created(OpenFile::new(file, flags))
     }
@@ -316,7 +320,7 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn statfs(&self, _: &Context<'_>, op: op::Statfs) -> Result<reply::Statfs, Errno> {
-        fstatvfs(&*self.inode(op.node)?).map(|found| attributes::statfs(&found)).map_err(errno)
+        fstatvfs(&self.inode(op.node)?).map(|found| attributes::statfs(&found)).map_err(errno)
     }
 
     fn flush(&self, _: &Context<'_>, op: op::Flush) -> Result<reply::Done, Errno> {

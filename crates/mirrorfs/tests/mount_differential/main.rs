@@ -57,6 +57,20 @@ fn calls_of_two_users_and_root_come_out_the_same() {
     compare(Actor::Anybody, Options::default().cache(CacheMode::None), 7);
 }
 
+#[test]
+fn calls_come_out_the_same_when_no_inode_has_a_descriptor() {
+    let mut options = Options::default();
+    options.descriptors = Some(0);
+    compare(Actor::Anybody, options, 8);
+}
+
+#[test]
+fn calls_come_out_the_same_when_few_inodes_have_a_descriptor() {
+    let mut options = Options::default().cache(CacheMode::None);
+    options.descriptors = Some(5);
+    compare(Actor::Anybody, options, 9);
+}
+
 /// Runs the sequence that `seed` leads to in both worlds.
 fn compare(actor: Actor, options: Options, seed: u64) {
     // A longer run, or the one that failed elsewhere.
