@@ -233,6 +233,21 @@ impl<K: Eq + Hash, T> InodeTable<K, T> {
         Some(known.value)
     }
 
+    /// Takes the key of `node` away: it is not found by that key any more, and another inode may have it. The node id goes on
+    /// to mean the same inode until it is forgotten.
+    ///
+    /// For keys that are used again: the number of an inode that is gone, for instance.
+    pub fn detach(&self, node: NodeId) {
+        let Some(place) = Place::of(node) else { return };
+        let Some(mut guard) = self.shards.get(place.shard).map(write) else { return };
+        let shard = &mut *guard;
+        let Some(known) = shard.known_at(place.slot, place.uses) else { return };
+        let hash = self.hasher.hash_one(&known.key);
+        if let Ok(entry) = shard.by_key.find_entry(hash, |slot| *slot == place.slot) {
+            entry.remove();
+        }
+    }
+
     /// How often `node` was looked up and not forgotten; 0 if it is not known. The root counts as 1.
     #[must_use]
     pub fn lookups(&self, node: NodeId) -> u64 {
@@ -247,7 +262,8 @@ impl<K: Eq + Hash, T> InodeTable<K, T> {
     /// How many inodes the kernel knows, the root among them.
     #[must_use]
     pub fn count(&self) -> usize {
-        1 + self.shards.iter().map(|shard| read(shard).by_key.len()).sum::<usize>()
+        let known = |shard: &Shard<K, T>| shard.slots.iter().filter(|slot| slot.inode.is_some()).count();
+        1 + self.shards.iter().map(|shard| known(&read(shard))).sum::<usize>()
     }
 
     fn hash(&self, key: &K) -> (u64, usize) {
@@ -345,6 +361,21 @@ mod tests {
             assert!(table.get(*old).is_none() && table.forget(*old, 1).is_none());
         }
         assert_eq!(table.get(node).as_deref(), Some(&1));
+    }
+
+    #[test]
+    fn detached_node_lives_on_and_its_key_is_free() {
+        let table = InodeTable::new(0, 0);
+        let (old, _) = table.insert(5, 50);
+        table.detach(old);
+        let (new, _) = table.insert(5, 51);
+        assert_ne!(old, new);
+        assert_eq!((table.get(old).as_deref(), table.get(new).as_deref()), (Some(&50), Some(&51)));
+        assert_eq!(table.count(), 3);
+        table.detach(old);
+        assert_eq!(table.forget(old, 1).as_deref(), Some(&50));
+        assert_eq!(table.look_up(&5).map(|(node, _)| node), Some(new));
+        table.detach(NodeId(77));
     }
 
     #[test]

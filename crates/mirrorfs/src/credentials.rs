@@ -10,21 +10,63 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io;
 use rustix::process::umask;
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{capabilities, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::ids::IdMap;
+use crate::options::Options;
 
 /// How a mirror comes by the rights of its callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Identity {
+enum Rights {
     /// It is root, and takes them on.
     Callers,
+    /// It is root, and owners or permissions are shown that the source knows nothing of: only the kernel checks, and what
+    /// a caller makes is made by root in the name of the caller.
+    Names,
     /// It has only its own.
     Own,
 }
 
+/// In whose name a mirror acts.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    rights: Rights,
+    /// What callers are in the source.
+    map: IdMap,
+    /// To whom belongs what is made, if not to the caller.
+    owner: Owner,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Owner {
+    uid: Option<Uid>,
+    gid: Option<Gid>,
+}
+
 impl Identity {
     /// What this process can do.
-    pub(crate) fn of_process() -> Self {
-        if rustix::process::geteuid().is_root() { Self::Callers } else { Self::Own }
+    pub(crate) fn new(options: &Options) -> Self {
+        let rights = match (rustix::process::geteuid().is_root(), options.shows_others()) {
+            (true, false) => Rights::Callers,
+            (true, true) => Rights::Names,
+            (false, _) => Rights::Own,
+        };
+        let owner = Owner {
+            uid: options.create_for_user.map(|user| Uid::from_raw(user.0)),
+            gid: options.create_for_group.map(|group| Gid::from_raw(group.0)),
+        };
+        Self { rights, map: options.map.clone(), owner }
+    }
+
+    /// Whether what is asked for can be done: giving files away takes root.
+    pub(crate) fn can_give_away(&self) -> bool {
+        self.rights != Rights::Own || self.owner == Owner::default()
+    }
+
+    /// Whether writes of a caller who may not keep suid, sgid and capabilities take them away in the source: it does so for
+    /// whoever is not root.
+    pub(crate) fn clears_privileges(&self) -> bool {
+        self.rights != Rights::Names
     }
 
     /// Runs `act` with the rights of the caller, or with our own where they are all we have.
@@ -35,7 +77,7 @@ impl Identity {
     /// # Errors
     /// Those of `act`; `EPERM` if the rights cannot be taken on.
     #[inline]
-    pub(crate) fn act<R>(self, cx: &Context<'_>, mut act: impl FnMut() -> io::Result<R>) -> Result<R, Errno> {
+    pub(crate) fn act<R>(&self, cx: &Context<'_>, mut act: impl FnMut() -> io::Result<R>) -> Result<R, Errno> {
         let Some(caller) = self.caller(cx) else {
             return act().map_err(errno);
         };
@@ -46,7 +88,7 @@ impl Identity {
                 done => return done.map_err(errno),
             }
         };
-        let groups = groups_of(caller.pid);
+        let groups = self.groups_of(caller.pid);
         if caller.uid.is_root() || groups.is_empty() {
             return Err(errno(refused));
         }
@@ -58,29 +100,64 @@ impl Identity {
     ///
     /// # Errors
     /// As [`act`](Self::act).
-    pub(crate) fn act_with_groups<R>(self, cx: &Context<'_>, act: impl FnOnce() -> io::Result<R>) -> Result<R, Errno> {
+    pub(crate) fn act_with_groups<R>(&self, cx: &Context<'_>, act: impl FnOnce() -> io::Result<R>) -> Result<R, Errno> {
         let Some(caller) = self.caller(cx) else {
             return act().map_err(errno);
         };
-        let groups = groups_of(caller.pid);
+        let groups = self.groups_of(caller.pid);
         let _acting = Acting::begin(caller, &groups)?;
         act().map_err(errno)
     }
 
+    /// Runs `make`, which makes an inode with these mode bits, so that it belongs to the caller, or to whom it should.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act).
+    pub(crate) fn make<R>(&self, cx: &Context<'_>, bits: u32, make: impl Fn() -> io::Result<R>) -> Result<R, Errno> {
+        let named = self.rights == Rights::Names || (self.rights == Rights::Callers && self.owner != Owner::default());
+        match self.ids(cx).filter(|_| named) {
+            Some((uid, gid)) => {
+                let caller =
+                    Caller { uid: self.owner.uid.unwrap_or(uid), gid: self.owner.gid.unwrap_or(gid), pid: cx.pid() };
+                let _acting = Acting::begin_in_name(caller)?;
+                make().map_err(errno)
+            }
+            None if has_sgid(bits) => self.act_with_groups(cx, make),
+            None => self.act(cx, make),
+        }
+    }
+
     /// Whether the caller's rights are others than ours.
-    pub(crate) fn differs(self, cx: &Context<'_>) -> bool {
+    pub(crate) fn differs(&self, cx: &Context<'_>) -> bool {
         self.caller(cx).is_some()
     }
 
+    /// What the caller is in the source.
+    fn ids(&self, cx: &Context<'_>) -> Option<(Uid, Gid)> {
+        let (uid, gid) = (self.map.source_user(cx.uid()?.0), self.map.source_group(cx.gid()?.0));
+        Some((Uid::from_raw(uid), Gid::from_raw(gid)))
+    }
+
     /// Who is to be acted as, if it is not us.
-    fn caller(self, cx: &Context<'_>) -> Option<Caller> {
-        if self == Self::Own {
+    fn caller(&self, cx: &Context<'_>) -> Option<Caller> {
+        if self.rights != Rights::Callers {
             return None;
         }
-        let (uid, gid) = (cx.uid()?, cx.gid()?);
-        let own = uid.0 == 0 && gid.0 == 0;
-        (!own).then(|| Caller { uid: Uid::from_raw(uid.0), gid: Gid::from_raw(gid.0), pid: cx.pid() })
+        let (uid, gid) = self.ids(cx)?;
+        let own = uid.is_root() && gid.is_root();
+        (!own).then(|| Caller { uid, gid, pid: cx.pid() })
     }
+
+    /// The supplementary groups of a caller, as they are in the source.
+    fn groups_of(&self, pid: Pid) -> Vec<Gid> {
+        let groups = groups_of(pid).into_iter();
+        groups.map(|group| Gid::from_raw(self.map.source_group(group.as_raw()))).collect()
+    }
+}
+
+/// Whether the sgid bit is among them: the source takes it away when somebody who is not in the group is at it.
+pub(crate) fn has_sgid(bits: u32) -> bool {
+    bits & libc::S_ISGID != 0
 }
 
 pub(crate) fn errno(error: io::Errno) -> Errno {
@@ -116,6 +193,14 @@ impl Acting {
         }
         set_thread_res_gid(None, caller.gid, None).map_err(errno)?;
         set_thread_res_uid(None, caller.uid, None).map_err(errno)?;
+        Ok(acting)
+    }
+
+    /// As [`begin`](Self::begin), with all that root may do.
+    fn begin_in_name(caller: Caller) -> Result<Self, Errno> {
+        let all = capabilities(None).map_err(errno)?;
+        let acting = Self::begin(caller, &[])?;
+        set_capabilities(None, all).map_err(errno)?;
         Ok(acting)
     }
 }

@@ -18,6 +18,9 @@ pub enum Error {
     /// The source is not a directory.
     #[error("opening the source {}: it is not a directory", .0.display())]
     NotADirectory(PathBuf),
+    /// What is made is to belong to others, and only root can give files away.
+    #[error("setting the owner of new files: create-for-user and create-for-group need root")]
+    GivingAway,
     /// `/proc`, through which files are opened again, is not there.
     #[error("opening /proc/self/fd: {0}; mirrorfs needs /proc")]
     Proc(io::Error),

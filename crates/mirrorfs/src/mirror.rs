@@ -15,10 +15,12 @@ use crate::cache::Caching;
 use crate::credentials::{Identity, errno};
 use crate::directory::Directory;
 use crate::error::Error;
-use crate::inode::{Inode, Key};
+use crate::inode::{Held, Inode, Key};
 use crate::open::OpenFile;
-use crate::options::Options;
+use crate::options::{Options, Xattrs};
+use crate::places::Places;
 use crate::reopen::Reopener;
+use crate::view::View;
 use crate::xattrs;
 
 /// To hold an inode without opening it, and never by following a link.
@@ -33,15 +35,18 @@ const PLACE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC
 /// rights of that user.
 ///
 /// # Limits
-/// Each inode that the kernel remembers takes a file descriptor: see
-/// [`raise_descriptor_limit`](crate::raise_descriptor_limit).
+/// Served by root, inodes that the kernel remembers take half of the file descriptors that the process may have, at most;
+/// the rest is found by file handles, where the source's filesystem has them. Without them, each inode takes a descriptor:
+/// see [`raise_descriptor_limit`](crate::raise_descriptor_limit).
 #[derive(Debug)]
 pub struct Mirror {
     pub(crate) options: Options,
     pub(crate) caching: Caching,
     pub(crate) identity: Identity,
+    pub(crate) view: Option<View>,
     pub(crate) reopener: Reopener,
     pub(crate) inodes: InodeTable<Key, Inode>,
+    pub(crate) places: Places,
     pub(crate) files: HandleTable<OpenFile>,
     pub(crate) directories: HandleTable<Directory>,
     source: Source,
@@ -95,21 +100,26 @@ impl Mirror {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(Error::NotADirectory(source.to_owned()));
         }
+        let identity = Identity::new(&options);
+        if !identity.can_give_away() {
+            return Err(Error::GivingAway);
+        }
         let key = Key::of(&stat);
+        let source = Source { device: key.device, acls: acls(&place), close: close(&place) };
+        let places = Places::new(options.descriptors);
+        let root = Inode::new(places.hold_open(place), key);
         Ok(Self {
             caching: Caching::new(&options),
-            options,
-            identity: Identity::of_process(),
+            view: View::new(&options),
+            identity,
             reopener: Reopener::default(),
-            source: Source {
-                device: key.device,
-                acls: if xattrs::keeps_acls(place.as_fd()) { Has::Yes } else { Has::No },
-                close: close(&place),
-            },
-            inodes: InodeTable::new(key, Inode::new(place, key)),
+            source,
+            places,
+            inodes: InodeTable::new(key, root),
             files: HandleTable::new(),
             directories: HandleTable::new(),
             agreed: OnceLock::new(),
+            options,
         })
     }
 
@@ -123,9 +133,9 @@ impl Mirror {
         let _ = self.agreed.set(flags);
     }
 
-    /// Whether the source keeps POSIX ACLs.
+    /// Whether the kernel is to enforce the POSIX ACLs of the source.
     pub(crate) fn has_acls(&self) -> bool {
-        self.source.acls == Has::Yes
+        self.source.acls == Has::Yes && self.options.xattrs != Xattrs::None && !self.options.shows_others()
     }
 
     /// Whether writes are gathered by the kernel.
@@ -134,10 +144,10 @@ impl Mirror {
     }
 
     /// # Errors
-    /// `ESTALE` if the kernel was never told of the node, or has forgotten it.
+    /// `ESTALE` if the kernel was never told of the node, or has forgotten it, or its inode is gone.
     #[inline]
-    pub(crate) fn inode(&self, node: NodeId) -> Result<Arc<Inode>, Errno> {
-        self.inodes.get(node).ok_or(Errno::ESTALE)
+    pub(crate) fn inode(&self, node: NodeId) -> Result<Held, Errno> {
+        self.places.held(node, self.inodes.get(node).ok_or(Errno::ESTALE)?)
     }
 
     /// # Errors
@@ -165,7 +175,11 @@ impl Mirror {
     /// The attributes that are shown.
     #[inline]
     pub(crate) fn attr(&self, stat: &Stat) -> fusewire::Attr {
-        attributes::attr(stat, self.shown_ino(Key::of(stat)))
+        let mut attr = attributes::attr(stat, self.shown_ino(Key::of(stat)));
+        if let Some(view) = &self.view {
+            view.show(&mut attr);
+        }
+        attr
     }
 
     /// # Errors
@@ -185,30 +199,52 @@ impl Mirror {
     ///
     /// # Errors
     /// Those of open(2); `EINVAL` for the names that lead to other directories.
-    pub(crate) fn child(&self, parent: &Inode, name: &Name) -> Result<reply::Entry, Errno> {
+    pub(crate) fn child(&self, parent: &Held, name: &Name) -> Result<reply::Entry, Errno> {
         if matches!(name.as_bytes(), b"." | b"..") {
             return Err(Errno::EINVAL);
         }
         let stat =
             statat(parent, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT).map_err(errno)?;
         match self.inodes.look_up(&Key::of(&stat)) {
-            Some((node, _)) => Ok(self.entry(node, &stat)),
+            Some((node, inode)) if inode.has_descriptor() => Ok(self.entry(node, &stat)),
+            Some((node, _)) => {
+                // It may be another inode that was given the number: that has to be looked at.
+                let found = self.open_child(parent, name);
+                self.inodes.forget(node, 1);
+                found
+            }
             None => self.open_child(parent, name),
         }
     }
 
     /// As [`child`](Self::child), for a name that is most likely not known yet.
-    pub(crate) fn open_child(&self, parent: &Inode, name: &Name) -> Result<reply::Entry, Errno> {
+    pub(crate) fn open_child(&self, parent: &Held, name: &Name) -> Result<reply::Entry, Errno> {
         let place = openat(parent, name.as_os_str(), PLACE, Mode::empty()).map_err(errno)?;
         let stat = fstat(&place).map_err(errno)?;
         Ok(self.adopt(&stat, place))
     }
 
-    /// The entry of an inode that is held by `place`. Adds one to its lookup count.
+    /// The entry of an inode that `place` is open on, with `O_PATH`. Adds one to its lookup count.
     fn adopt(&self, stat: &Stat, place: OwnedFd) -> reply::Entry {
+        if let Some(entry) = self.known(stat, &place) {
+            return entry;
+        }
         let key = Key::of(stat);
+        let place = self.places.hold(&self.reopener, place, key);
         let (node, _) = self.inodes.insert(key, Inode::new(place, key));
         self.entry(node, stat)
+    }
+
+    /// The entry of the inode that `file` is open on, if the kernel knows it. Adds one to its lookup count.
+    fn known(&self, stat: &Stat, file: impl AsFd) -> Option<reply::Entry> {
+        let (node, inode) = self.inodes.look_up(&Key::of(stat))?;
+        if inode.is(file) {
+            return Some(self.entry(node, stat));
+        }
+        // An inode that is gone had this number before.
+        self.inodes.detach(node);
+        self.inodes.forget(node, 1);
+        None
     }
 
     /// The entry of a file that was just opened, and a handle for it. Adds one to the lookup count of its inode.
@@ -217,11 +253,11 @@ impl Mirror {
     /// Those of open(2); nothing was counted then.
     pub(crate) fn created(&self, file: OpenFile) -> Result<reply::Created, Errno> {
         let stat = fstat(&file).map_err(errno)?;
-        let entry = match self.inodes.look_up(&Key::of(&stat)) {
-            Some((node, _)) => self.entry(node, &stat),
+        let entry = match self.known(&stat, &file) {
+            Some(entry) => entry,
             None => self.adopt(&stat, self.reopener.open(file.as_fd(), OFlags::PATH).map_err(errno)?),
         };
-        let inode = self.inode(entry.node)?;
+        let inode = self.inodes.get(entry.node).ok_or(Errno::ESTALE)?;
         let opened = self.opened(&inode, file, Some(&stat))?;
         Ok(reply::Created::new(entry, opened))
     }
@@ -242,6 +278,10 @@ impl Mirror {
         }
         Ok(reply::Opened::new(self.files.insert(file)).with_flags(flags))
     }
+}
+
+fn acls(place: &OwnedFd) -> Has {
+    if xattrs::keeps_acls(place.as_fd()) { Has::Yes } else { Has::No }
 }
 
 fn close(place: &OwnedFd) -> Close {

@@ -4,7 +4,8 @@ use std::os::fd::AsFd;
 
 use fusewire::op::Whence;
 use fusewire::{
-    Context, Errno, FsyncFlags, InitFlags, Name, Negotiated, Notifier, RenameFlags, Wishes, WriteFlags, op, reply, sink,
+    Context, Errno, FsyncFlags, Gid, InitFlags, Name, Negotiated, NodeId, Notifier, RenameFlags, Uid, Wishes,
+    WriteFlags, op, reply, sink,
 };
 use rustix::fs::{
     AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, StatxFlags, XattrFlags, copy_file_range, fallocate,
@@ -14,12 +15,12 @@ use rustix::fs::{
 use rustix::io;
 
 use crate::attributes;
-use crate::credentials::{errno, set_umask};
+use crate::credentials::{errno, has_sgid, set_umask};
 use crate::directory::{Directory, Plain, Plus};
-use crate::inode::{Inode, Key};
+use crate::inode::{Held, Key};
 use crate::mirror::Mirror;
 use crate::open::{OpenFile, for_execution, readable, source_flags};
-use crate::options::CacheMode;
+use crate::options::{CacheMode, Change, Xattrs};
 use crate::xattrs;
 
 /// Permission bits that a request may set.
@@ -33,32 +34,22 @@ fn mode(bits: u32) -> Mode {
     Mode::from_bits_truncate(bits & PERMISSIONS)
 }
 
-/// Whether the sgid bit is among them: the source takes it away when somebody who is not in the group is at it.
-fn wants_sgid(bits: u32) -> bool {
-    bits & libc::S_ISGID != 0
-}
-
 impl Mirror {
     /// Makes something in `op.parent` with the rights and the umask of the caller, then looks it up.
     fn make(
         &self,
         cx: &Context<'_>,
-        parent: &Inode,
+        parent: &Held,
         name: &Name,
         (bits, umask): (u32, u32),
         make: impl Fn() -> io::Result<()>,
     ) -> Result<reply::Entry, Errno> {
         set_umask(umask)?;
-        self.make_with_mode(cx, bits, make)?;
+        self.identity.make(cx, bits, make)?;
         self.open_child(parent, name)
     }
 
-    /// Makes something with this mode and the rights of the caller.
-    fn make_with_mode<R>(&self, cx: &Context<'_>, bits: u32, make: impl Fn() -> io::Result<R>) -> Result<R, Errno> {
-        if wants_sgid(bits) { self.identity.act_with_groups(cx, make) } else { self.identity.act(cx, make) }
-    }
-
-    fn open_file(&self, cx: &Context<'_>, inode: &Inode, op: &op::Open) -> Result<OpenFile, Errno> {
+    fn open_file(&self, cx: &Context<'_>, inode: &Held, op: &op::Open) -> Result<OpenFile, Errno> {
         let flags = source_flags(op.flags);
         let open = |flags| self.reopener.open(inode.as_fd(), flags).map(|file| OpenFile::new(file, flags));
         if for_execution(op.flags) {
@@ -79,21 +70,50 @@ impl Mirror {
         }
     }
 
+    /// # Errors
+    /// `EOPNOTSUPP` if attributes are left out.
+    fn xattrs_there(&self) -> Result<(), Errno> {
+        if self.options.xattrs == Xattrs::None { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// As for [`xattrs_there`](Self::xattrs_there); `EACCES` if they may only be read.
+    fn xattrs_may_change(&self) -> Result<(), Errno> {
+        self.xattrs_there()?;
+        if self.options.xattrs == Xattrs::ReadOnly { Err(Errno::EACCES) } else { Ok(()) }
+    }
+
+    /// Leaves out the changes that are to be ignored, and makes owners those of the source.
+    fn permit(&self, op: &mut op::Setattr) -> Result<(), Errno> {
+        fn decide<T>(change: Change, value: Option<T>) -> Result<Option<T>, Errno> {
+            match (change, value) {
+                (Change::Deny, Some(_)) => Err(Errno::EPERM),
+                (Change::Ignore, _) => Ok(None),
+                (_, value) => Ok(value),
+            }
+        }
+        let map = &self.options.map;
+        op.uid = decide(self.options.chown, op.uid)?.map(|uid| Uid(map.source_user(uid.0)));
+        op.gid = decide(self.options.chgrp, op.gid)?.map(|gid| Gid(map.source_group(gid.0)));
+        op.mode = decide(self.options.chmod, op.mode)?;
+        Ok(())
+    }
+
     fn rename_with(
         &self,
         cx: &Context<'_>,
-        (parent, name): (fusewire::NodeId, &Name),
-        (new_parent, new_name): (fusewire::NodeId, &Name),
+        (parent, name): (NodeId, &Name),
+        (new_parent, new_name): (NodeId, &Name),
         flags: RenameFlags,
     ) -> Result<reply::Done, Errno> {
         let (from, to) = (self.inode(parent)?, self.inode(new_parent)?);
         let (name, new_name) = (name.as_os_str(), new_name.as_os_str());
         self.identity.act(cx, || {
             if flags.is_empty() {
-                renameat(&*from, name, &*to, new_name)
+                renameat(&from, name, &to, new_name)
             } else {
                 let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
-                renameat_with(&*from, name, &*to, new_name, flags)
+                renameat_with(&from, name, &to, new_name, flags)
             }
         })?;
         Ok(reply::Done)
@@ -123,7 +143,7 @@ impl Mirror {
             return change().map_err(errno);
         }
         // Who is in the group of a file keeps its sgid bit, if the group may not execute it.
-        let special = fstat(file).is_ok_and(|stat| wants_sgid(stat.st_mode));
+        let special = fstat(file).is_ok_and(|stat| has_sgid(stat.st_mode));
         if special { self.identity.act_with_groups(cx, change) } else { self.identity.act(cx, change) }
     }
 
@@ -134,13 +154,17 @@ impl Mirror {
 
 impl fusewire::Filesystem for Mirror {
     fn init(&self, _: &op::Init, wishes: &mut Wishes) -> Result<(), Errno> {
+        let root = self.inode(NodeId::ROOT)?;
+        self.places.add_mount(&self.reopener, &root, root.key().device);
         wishes.want(
             InitFlags::DO_READDIRPLUS
                 | InitFlags::READDIRPLUS_AUTO
                 | InitFlags::DONT_MASK
-                | InitFlags::HANDLE_KILLPRIV_V2
                 | InitFlags::DIRECT_IO_ALLOW_MMAP,
         );
+        if self.identity.clears_privileges() {
+            wishes.want(InitFlags::HANDLE_KILLPRIV_V2);
+        }
         if self.has_acls() {
             wishes.want(InitFlags::POSIX_ACL);
         }
@@ -158,73 +182,75 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
-        match self.child(&*self.inode(op.parent)?, op.name) {
+        match self.child(&self.inode(op.parent)?, op.name) {
             Err(Errno::ENOENT) if !self.caching.negative.is_zero() => Ok(reply::Entry::negative(self.caching.negative)),
             found => found,
         }
     }
 
     fn forget(&self, _: &Context<'_>, op: op::Forget) {
-        self.inodes.forget(op.node, op.nlookup);
+        if self.inodes.forget(op.node, op.nlookup).is_some_and(|inode| !inode.has_descriptor()) {
+            self.places.forgotten(op.node);
+        }
     }
 
     fn getattr(&self, _: &Context<'_>, op: op::Getattr) -> Result<reply::Attributes, Errno> {
         match op.handle.and_then(|handle| self.files.get(handle)) {
             Some(file) => self.attributes(&*file),
-            None => self.attributes(&*self.inode(op.node)?),
+            None => self.attributes(&self.inode(op.node)?),
         }
     }
 
-    fn setattr(&self, cx: &Context<'_>, op: op::Setattr) -> Result<reply::Attributes, Errno> {
+    fn setattr(&self, cx: &Context<'_>, mut op: op::Setattr) -> Result<reply::Attributes, Errno> {
         let inode = self.inode(op.node)?;
+        self.permit(&mut op)?;
         let file = op.handle.and_then(|handle| self.files.get(handle));
         let writable = file.as_ref().and_then(|file| file.writable());
         let change = || attributes::change(&self.reopener, inode.as_fd(), writable, &op);
-        if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(wants_sgid) {
+        if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(has_sgid) {
             self.identity.act_with_groups(cx, change)?;
         } else if op.size.is_some() {
-            self.change_data(cx, &*inode, change)?;
+            self.change_data(cx, &inode, change)?;
         } else {
             self.identity.act(cx, change)?;
         }
-        self.attributes(&*inode)
+        self.attributes(&inode)
     }
 
     fn readlink(&self, _: &Context<'_>, op: op::Readlink, out: &mut sink::Data<'_>) -> Result<(), Errno> {
-        let length = readlinkat_raw(&*self.inode(op.node)?, c"", out.spare()).map_err(errno)?;
+        let length = readlinkat_raw(&self.inode(op.node)?, c"", out.spare()).map_err(errno)?;
         out.advance(length);
         Ok(())
     }
 
     fn symlink(&self, cx: &Context<'_>, op: op::Symlink<'_>) -> Result<reply::Entry, Errno> {
         let parent = self.inode(op.parent)?;
-        let make = || symlinkat(op.target.as_os_str(), &*parent, op.name.as_os_str());
-        self.identity.act(cx, make)?;
+        self.identity.make(cx, 0, || symlinkat(op.target.as_os_str(), &parent, op.name.as_os_str()))?;
         self.open_child(&parent, op.name)
     }
 
     fn mknod(&self, cx: &Context<'_>, op: op::Mknod<'_>) -> Result<reply::Entry, Errno> {
         let parent = self.inode(op.parent)?;
         let kind = FileType::from_raw_mode(op.mode);
-        let make = || mknodat(&*parent, op.name.as_os_str(), kind, mode(op.mode), u64::from(op.rdev));
+        let make = || mknodat(&parent, op.name.as_os_str(), kind, mode(op.mode), u64::from(op.rdev));
         self.make(cx, &parent, op.name, (op.mode, op.umask), make)
     }
 
     fn mkdir(&self, cx: &Context<'_>, op: op::Mkdir<'_>) -> Result<reply::Entry, Errno> {
         let parent = self.inode(op.parent)?;
-        let make = || mkdirat(&*parent, op.name.as_os_str(), mode(op.mode));
+        let make = || mkdirat(&parent, op.name.as_os_str(), mode(op.mode));
         self.make(cx, &parent, op.name, (op.mode, op.umask), make)
     }
 
     fn unlink(&self, cx: &Context<'_>, op: op::Unlink<'_>) -> Result<reply::Done, Errno> {
         let parent = self.inode(op.parent)?;
-        self.identity.act(cx, || unlinkat(&*parent, op.name.as_os_str(), AtFlags::empty()))?;
+        self.identity.act(cx, || unlinkat(&parent, op.name.as_os_str(), AtFlags::empty()))?;
         Ok(reply::Done)
     }
 
     fn rmdir(&self, cx: &Context<'_>, op: op::Rmdir<'_>) -> Result<reply::Done, Errno> {
         let parent = self.inode(op.parent)?;
-        self.identity.act(cx, || unlinkat(&*parent, op.name.as_os_str(), AtFlags::REMOVEDIR))?;
+        self.identity.act(cx, || unlinkat(&parent, op.name.as_os_str(), AtFlags::REMOVEDIR))?;
         Ok(reply::Done)
     }
 
@@ -240,7 +266,7 @@ impl fusewire::Filesystem for Mirror {
         let (old, parent) = (self.inode(op.old)?, self.inode(op.new_parent)?);
         self.identity.act(cx, || {
             self.reopener.with_link(old.as_fd(), |directory, link| {
-                linkat(directory, link, &*parent, op.new_name.as_os_str(), AtFlags::SYMLINK_FOLLOW)
+                linkat(directory, link, &parent, op.new_name.as_os_str(), AtFlags::SYMLINK_FOLLOW)
             })
         })?;
         self.child(&parent, op.new_name)
@@ -259,9 +285,9 @@ impl fusewire::Filesystem for Mirror {
         let flags = source_flags(op.flags);
         let flags = if self.gathers_writes() { readable(flags) } else { flags };
         let how = flags | exclusive | OFlags::CREATE | OFlags::NOFOLLOW;
-        let make = || openat(&*parent, op.name.as_os_str(), how, mode(op.mode));
+        let make = || openat(&parent, op.name.as_os_str(), how, mode(op.mode));
         let file =
-            if wants_sgid(op.mode) { self.identity.act_with_groups(cx, make)? } else { self.identity.act(cx, make)? };
+            if has_sgid(op.mode) { self.identity.act_with_groups(cx, make)? } else { self.identity.act(cx, make)? };
         self.created(OpenFile::new(file, flags))
     }
 
@@ -271,8 +297,8 @@ impl fusewire::Filesystem for Mirror {
         let exclusive = if op.flags.contains(libc::O_EXCL) { OFlags::EXCL } else { OFlags::empty() };
         let flags = source_flags(op.flags) - OFlags::TMPFILE;
         let how = flags | exclusive | OFlags::TMPFILE;
-        let make = || openat(&*parent, c".", how, mode(op.mode));
-        let file = self.make_with_mode(cx, op.mode, make)?;
+        let make = || openat(&parent, c".", how, mode(op.mode));
+        let file = self.identity.make(cx, op.mode, make)?;
         self.created(OpenFile::new(file, flags))
     }
 
@@ -294,7 +320,7 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn statfs(&self, _: &Context<'_>, op: op::Statfs) -> Result<reply::Statfs, Errno> {
-        fstatvfs(&*self.inode(op.node)?).map(|found| attributes::statfs(&found)).map_err(errno)
+        fstatvfs(&self.inode(op.node)?).map(|found| attributes::statfs(&found)).map_err(errno)
     }
 
     fn flush(&self, _: &Context<'_>, op: op::Flush) -> Result<reply::Done, Errno> {
@@ -359,33 +385,51 @@ impl fusewire::Filesystem for Mirror {
 
     fn setxattr(&self, cx: &Context<'_>, op: op::Setxattr<'_>) -> Result<reply::Done, Errno> {
         let inode = self.inode(op.node)?;
+        self.xattrs_may_change()?;
         let flags = XattrFlags::from_bits_retain(op.flags.bits());
-        let set = || xattrs::set(inode.as_fd(), op.name, op.value, flags);
         if xattrs::is_acl(op.name) {
-            self.identity.act_with_groups(cx, set)?;
+            let value = xattrs::map_acl(
+                op.value,
+                |uid| self.options.map.source_user(uid),
+                |gid| self.options.map.source_group(gid),
+            );
+            self.identity.act_with_groups(cx, || xattrs::set(inode.as_fd(), op.name, &value, flags))?;
         } else {
-            self.identity.act(cx, set)?;
+            self.identity.act(cx, || xattrs::set(inode.as_fd(), op.name, op.value, flags))?;
         }
         Ok(reply::Done)
     }
 
     fn getxattr(&self, cx: &Context<'_>, op: op::Getxattr<'_>, out: &mut sink::Xattr<'_>) -> Result<(), Errno> {
         let inode = self.inode(op.node)?;
+        self.xattrs_there()?;
         let get = |room: &mut [u8]| xattrs::get(inode.as_fd(), op.name, room);
         if op.name.as_bytes().starts_with(b"user.") {
             return out.fill(|room| Ok(self.identity.act(cx, || get(&mut *room))?));
         }
         // The kernel itself asks for ACLs and capabilities on behalf of callers who may not read the file.
-        out.fill(|room| Ok(get(room)?))
+        let map = &self.options.map;
+        out.fill(|room| {
+            let length = get(room)?;
+            if xattrs::is_acl(op.name) && !map.is_empty() {
+                let value = room.get_mut(..length).unwrap_or(&mut []);
+                let shown = xattrs::map_acl(value, |uid| map.shown_user(uid), |gid| map.shown_group(gid));
+                value.copy_from_slice(&shown);
+            }
+            Ok(length)
+        })
     }
 
-    fn listxattr(&self, _: &Context<'_>, op: op::Listxattr, out: &mut sink::Xattr<'_>) -> Result<(), Errno> {
+    fn listxattr(&self, cx: &Context<'_>, op: op::Listxattr, out: &mut sink::Xattr<'_>) -> Result<(), Errno> {
         let inode = self.inode(op.node)?;
-        out.fill(|room| Ok(xattrs::list(inode.as_fd(), room)?))
+        self.xattrs_there()?;
+        // Who may not read the attributes of the administrator does not see their names.
+        out.fill(|room| Ok(self.identity.act(cx, || xattrs::list(inode.as_fd(), &mut *room))?))
     }
 
     fn removexattr(&self, cx: &Context<'_>, op: op::Removexattr<'_>) -> Result<reply::Done, Errno> {
         let inode = self.inode(op.node)?;
+        self.xattrs_may_change()?;
         self.identity.act(cx, || xattrs::remove(inode.as_fd(), op.name))?;
         Ok(reply::Done)
     }
@@ -425,6 +469,10 @@ impl fusewire::Filesystem for Mirror {
         let place = file.as_ref().map_or(inode.as_fd(), |file| file.as_fd());
         let mask = StatxFlags::from_bits_retain(op.mask.bits());
         let found = statx(place, c"", AtFlags::EMPTY_PATH, mask).map_err(errno)?;
-        Ok(reply::StatxReply::new(attributes::statx_attr(&found, self.shown_ino(inode.key())), self.caching.attr))
+        let mut attr = attributes::statx_attr(&found, self.shown_ino(inode.key()));
+        if let Some(view) = &self.view {
+            view.show_statx(&mut attr);
+        }
+        Ok(reply::StatxReply::new(attr, self.caching.attr))
     }
 }

@@ -57,3 +57,41 @@ pub(crate) fn keeps_acls(place: BorrowedFd<'_>) -> bool {
     let found = getxattr_query(LinkPath::of(place).as_c_str(), c"system.posix_acl_access");
     matches!(found, Ok(_) | Err(io::Errno::NODATA))
 }
+
+/// Tags of entries of an ACL that name a user or a group, as `linux/posix_acl.h` has them.
+const ACL_USER: u16 = 0x02;
+const ACL_GROUP: u16 = 0x08;
+
+/// An ACL with other users and groups (`linux/posix_acl_xattr.h`: a version of 32 bits, then entries of tag, permissions and
+/// id). What is none is left as it is: the source refuses it.
+pub(crate) fn map_acl(value: &[u8], user: impl Fn(u32) -> u32, group: impl Fn(u32) -> u32) -> Vec<u8> {
+    let mut mapped = value.to_vec();
+    for entry in mapped.get_mut(4..).unwrap_or(&mut []).chunks_exact_mut(8) {
+        let Some((tag, rest)) = entry.split_first_chunk_mut::<2>() else { continue };
+        let Some(place) = rest.last_chunk_mut::<4>() else { continue };
+        let id = u32::from_le_bytes(*place);
+        *place = match u16::from_le_bytes(*tag) {
+            ACL_USER => user(id),
+            ACL_GROUP => group(id),
+            _ => id,
+        }
+        .to_le_bytes();
+    }
+    mapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acl_entries_that_name_somebody_are_mapped() {
+        let entry = |tag: u16, id: u32| [&tag.to_le_bytes()[..], &7_u16.to_le_bytes(), &id.to_le_bytes()].concat();
+        let acl = |user, group| {
+            [2_u32.to_le_bytes().to_vec(), entry(1, 1), entry(2, user), entry(4, 1), entry(8, group), entry(32, 1)]
+                .concat()
+        };
+        assert_eq!(map_acl(&acl(1, 1), |id| id + 10, |id| id + 20), acl(11, 21));
+        assert_eq!(map_acl(b"abc", |id| id + 1, |id| id + 1), b"abc");
+    }
+}

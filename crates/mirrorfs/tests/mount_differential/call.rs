@@ -162,7 +162,9 @@ impl Call {
             27 => Self::Chmod(path(random), mode),
             28 => {
                 let ids = [None, Some(0), Some(USER.uid), Some(USER.gid), Some(USER.group), Some(OTHER.uid)];
-                Self::Chown(path(random), random.pick(&ids), random.pick(&ids))
+                let (uid, gid) = (random.pick(&ids), random.pick(&ids));
+                // Changing neither only takes suid away; the kernel asks the daemon to do nothing (fuse_do_setattr()).
+                Self::Chown(path(random), uid, if uid.is_none() { gid.or(Some(0)) } else { gid })
             }
             29 => Self::Times { path: path(random), atime: time(random), mtime: time(random) },
             30 => Self::Ftimes { slot, mtime: time(random) },

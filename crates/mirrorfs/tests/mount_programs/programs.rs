@@ -13,11 +13,11 @@ pub(crate) struct Program {
     script: &'static str,
 }
 
-/// Everything about every file that does not depend on when and where it was made.
+/// Everything about every file that does not depend on when and where it was made. The index of git holds inode numbers.
 pub(crate) const TREE: &str = r"
 find . -type d -printf '%P d %m %u %g\n' -o -type l -printf '%P l %m %n %u %g %l\n' -o -printf '%P %y %m %n %s %u %g\n' |
     sort
-find . -type f -print0 | sort -z | xargs -0 --no-run-if-empty sha256sum
+find . -type f -not -path ./.git/index -print0 | sort -z | xargs -0 --no-run-if-empty sha256sum
 ";
 
 /// In this order: the last one leaves nothing.
