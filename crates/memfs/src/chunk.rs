@@ -13,7 +13,7 @@ use crate::space::Space;
 
 /// The first chunk of a file is on the heap up to this size, and mapped beyond it. Mapped memory goes back to the system when
 /// it is dropped; memory of the heap need not.
-const HEAP: usize = 256 << 10;
+const HEAP: usize = 64 << 10;
 
 /// From this chunk of a file on, large pages are asked for: by then the memory that they may waste is little beside the file.
 const LARGE_FROM: u64 = 8;

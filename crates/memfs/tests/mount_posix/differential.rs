@@ -1,6 +1,7 @@
 //! One random sequence of system calls, on memfs and on tmpfs: results, errors, times and the final trees are the same.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -100,13 +101,19 @@ fn slots_of(call: &Call) -> [Option<usize>; 2] {
     }
 }
 
-/// What is seen of a path before and after a call: which times changed, and its status after it.
-#[derive(Debug)]
+/// What is seen of a path before and after a call: which times changed, and its status.
 struct Seen {
     path: String,
     changes: Option<Changes>,
     before: Option<Outcome>,
     status: Outcome,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, changes, before, status } = self;
+        writeln!(f, "  {path}: {before:?}\n    then {status:?}, {changes:?}")
+    }
 }
 
 impl Seen {
@@ -220,7 +227,10 @@ fn compare_sequence(seed: u64) {
             let agree = expected.1.iter().zip(&found.1).all(|(native, ours)| native.agrees(ours));
             if expected.0 != found.0 || !agree {
                 let history = done[done.len().saturating_sub(25)..].join("\n");
-                panic!("seed {seed}:\n{history}\ntmpfs: {expected:?}\nmemfs: {found:?}");
+                let show = |(outcome, seen): &(Outcome, Vec<Seen>)| {
+                    format!("{outcome:?}\n{}", seen.iter().map(Seen::to_string).collect::<String>())
+                };
+                panic!("seed {seed}:\n{history}\ntmpfs: {}\nmemfs: {}", show(&expected), show(&found));
             }
         }
         let is_tainted = |at: &Path| {
