@@ -15,16 +15,10 @@ impl MemFs {
     pub(crate) fn set_attributes(&self, cx: &Context<'_>, op: &op::Setattr) -> Result<Attr, Errno> {
         let node = self.nodes.find(op.node)?;
         let mut state = node.write();
-        let mut changed = true;
         if let Some(size) = op.size {
-            let file = state.file_mut()?;
-            let old = file.size();
-            file.truncate(size, &self.space)?;
-            // truncate(2) to the size that it has changes no time; ftruncate(2) and O_TRUNC do.
-            changed = old != size || op.handle.is_some() || size == 0;
-            if changed {
-                state.modified();
-            }
+            state.file_mut()?.truncate(size, &self.space)?;
+            // Also if that is the size that it has: the kernel does not say whether it is open(2) with O_TRUNC.
+            state.modified();
         }
         if op.kill_suidgid {
             clear_privileges(cx, &mut state, &self.space);
@@ -39,6 +33,15 @@ impl MemFs {
             state.permissions = mode & 0o7777;
             self.acl_follows(&mut state)?;
         }
+        // chown(2) to nobody comes as a change of nothing, and so does a write before which the kernel would have the filesystem
+        // clear suid. Both clear it for the owner; what root means cannot be told.
+        let nothing = *op == op::Setattr::new(op.node);
+        if nothing && !node.is_directory() && cx.uid() != Some(Uid(0)) {
+            if cx.uid() != Some(state.uid) {
+                return Ok(node.attributes_of(&state));
+            }
+            clear_privileges(cx, &mut state, &self.space);
+        }
         let time = |time| if let SetTime::At(time) = time { time } else { now() };
         if let Some(atime) = op.atime {
             state.atime = time(atime);
@@ -46,11 +49,7 @@ impl MemFs {
         if let Some(mtime) = op.mtime {
             state.mtime = time(mtime);
         }
-        let only_size =
-            op.size.is_some() && (op.mode, op.uid, op.gid, op.atime, op.mtime) == (None, None, None, None, None);
-        if changed || !only_size {
-            state.changed();
-        }
+        state.changed();
         Ok(node.attributes_of(&state))
     }
 
@@ -97,7 +96,7 @@ impl MemFs {
         Ok(reply::Done)
     }
 
-    pub(crate) fn remove_xattr(&self, op: &op::Removexattr<'_>) -> Result<reply::Done, Errno> {
+    pub(crate) fn remove_xattr(&self, cx: &Context<'_>, op: &op::Removexattr<'_>) -> Result<reply::Done, Errno> {
         check_name(op.name)?;
         let node = self.nodes.find(op.node)?;
         let mut state = node.write();
@@ -105,6 +104,10 @@ impl MemFs {
         let name = op.name.as_bytes();
         if !remove(&mut state, name, &self.space) && name != ACL_ACCESS && name != ACL_DEFAULT {
             return Err(Errno::ENODATA);
+        }
+        // As setting one, removing an ACL takes sgid away from who is not in the group (`posix_acl_update_mode()`).
+        if name == ACL_ACCESS && state.permissions & libc::S_ISGID != 0 && !is_in_group(cx, state.gid) {
+            state.permissions &= !libc::S_ISGID;
         }
         state.changed();
         Ok(reply::Done)

@@ -13,10 +13,25 @@ use crate::space::Space;
 
 /// The first chunk of a file is on the heap up to this size, and mapped beyond it. Mapped memory goes back to the system when
 /// it is dropped; memory of the heap need not.
-const HEAP: usize = 256 << 10;
+const HEAP: usize = 64 << 10;
 
-/// From this chunk of a file on, large pages are asked for: by then the memory that they may waste is little beside the file.
+/// From this chunk of a file on, large pages are asked for where one chunk follows another: by then the memory that they may
+/// waste is little beside the file.
 const LARGE_FROM: u64 = 8;
+
+/// Writes of so many bytes have the kernel provide all their pages at once, rather than one by one as they are touched.
+const POPULATE: usize = 8 * PAGE;
+
+/// Where a write goes that may need memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    /// Which chunk of the file it is.
+    pub(crate) number: u64,
+    /// Whether the chunk before it is full of data.
+    pub(crate) follows: bool,
+    /// The first byte within the chunk.
+    pub(crate) start: usize,
+}
 
 /// Memory of at most a chunk, from its start on.
 #[derive(Debug)]
@@ -88,6 +103,11 @@ impl Chunk {
         range.end
     }
 
+    /// Whether all of it is data.
+    pub(crate) fn is_full(&self) -> bool {
+        self.data.next_missing(0) == PAGES
+    }
+
     /// From now on the pages of `range` (bytes) count.
     pub(crate) fn reserve(&mut self, range: &Range<usize>) {
         self.reserved.insert(pages_of(range));
@@ -118,23 +138,35 @@ impl Chunk {
         }
     }
 
-    /// Puts `bytes` at `start`. `number` is which chunk of the file it is. The pages must have been reserved.
+    /// Puts `bytes`, of which there is one at least, at `spot`. The pages are counted by the caller.
     ///
     /// # Errors
     /// `ENOSPC` if the machine has no memory; nothing is written then.
-    pub(crate) fn write(&mut self, number: u64, start: usize, bytes: &[u8], space: &Space) -> Result<(), Errno> {
-        let range = start..start + bytes.len();
+    pub(crate) fn write(&mut self, spot: Spot, bytes: &[u8], space: &Space) -> Result<(), Errno> {
+        let range = spot.start..spot.start + bytes.len();
         let pages = pages_of(&range);
-        self.memory.reach(number, &range, &self.data, space)?;
-        // Data begin in the middle of a page that had none: the rest of it is zeros.
+        let known = self.data.count(pages.clone());
+        // The last page of a small file has memory only as far as the file goes.
+        if known < pages.len() || self.memory.bytes().len() < range.end {
+            self.prepare(spot, &range, known, space)?;
+        }
+        self.memory.bytes_mut().get_mut(range).ok_or(Errno::EIO)?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Makes all pages that `range` (bytes) touches pages with data; `known` of them are. The range itself is about to be written.
+    fn prepare(&mut self, spot: Spot, range: &Range<usize>, known: usize, space: &Space) -> Result<(), Errno> {
+        let pages = pages_of(range);
+        self.memory.reach(spot, range, &self.data, space)?;
+        if known == 0 && range.len() >= POPULATE {
+            self.memory.populate(&pages);
+        }
+        // Data begin or end in the middle of a page that had none: the rest of it is zeros.
         if !self.data.contains(pages.start) {
             self.memory.zero(pages.start * PAGE..range.start);
         }
         if !self.data.contains(pages.end - 1) {
             self.memory.zero(range.end..pages.end * PAGE);
-        }
-        if let Some(place) = self.memory.bytes_mut().get_mut(range) {
-            place.copy_from_slice(bytes);
         }
         self.data.insert(pages);
         self.peak = self.peak.max(self.data.count(0..PAGES));
@@ -214,18 +246,18 @@ impl Memory {
     }
 
     /// Makes sure that there is memory for `range`. What the pages of `data` hold is kept.
-    fn reach(&mut self, number: u64, range: &Range<usize>, data: &PageSet, space: &Space) -> Result<(), Errno> {
+    fn reach(&mut self, spot: Spot, range: &Range<usize>, data: &PageSet, space: &Space) -> Result<(), Errno> {
         let Self::Heap(bytes) = self else { return Ok(()) };
         if range.end <= bytes.len() {
             return Ok(());
         }
         // A small file grows on the heap. A page far behind the others is mapped: what is in between takes no memory then.
-        let grows = number == 0 && range.end <= HEAP && range.start <= bytes.len().saturating_add(4 * PAGE);
+        let grows = spot.number == 0 && range.end <= HEAP && range.start <= bytes.len().saturating_add(4 * PAGE);
         if grows {
             return grow(bytes, range.end);
         }
-        let large = number >= LARGE_FROM && range.start == 0 && range.end >= 16 * PAGE;
-        match map(large, space) {
+        let large = spot.number >= LARGE_FROM && spot.follows && range.start == 0;
+        match map(if large { Advice::HugePage } else { Advice::NoHugePage }, space) {
             Ok(mut mapping) => {
                 copy_pages(bytes, &mut mapping, data);
                 *self = Self::Mapped(mapping);
@@ -233,6 +265,13 @@ impl Memory {
             }
             // Too many mappings: the heap does, too.
             Err(_) => grow(bytes, CHUNK),
+        }
+    }
+
+    /// Has the kernel provide `pages`, if that is for it to do. It would provide them one by one as well.
+    fn populate(&mut self, pages: &Range<usize>) {
+        if let Self::Mapped(mapping) = self {
+            let _ = mapping.advise_range(Advice::PopulateWrite, pages.start * PAGE, pages.len() * PAGE);
         }
     }
 
@@ -246,7 +285,7 @@ impl Memory {
             }
             Self::Mapped(old) => {
                 // If that fails, the old memory does as well.
-                if let Ok(mut new) = map(false, space) {
+                if let Ok(mut new) = map(Advice::NoHugePage, space) {
                     copy_pages(old, &mut new, data);
                     *old = new;
                     space.give_mapping();
@@ -277,14 +316,14 @@ fn grow(bytes: &mut Vec<u8>, end: usize) -> Result<(), Errno> {
 }
 
 /// Maps memory for a chunk. It takes real memory only where it is written.
-fn map(large: bool, space: &Space) -> Result<MmapMut, Errno> {
+fn map(pages: Advice, space: &Space) -> Result<MmapMut, Errno> {
     space.take_mapping()?;
     let mapping = MmapMut::map_anon(CHUNK).map_err(|_| {
         space.give_mapping();
         Errno::ENOSPC
     })?;
     // Only advice; without it, all works as well.
-    let _ = mapping.advise(if large { Advice::HugePage } else { Advice::NoHugePage });
+    let _ = mapping.advise(pages);
     Ok(mapping)
 }
 

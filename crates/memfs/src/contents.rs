@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use fusewire::Errno;
 
-use crate::chunk::{Chunk, Reserve};
+use crate::chunk::{Chunk, Reserve, Spot};
 use crate::pages::{CHUNK, PAGE, PAGES};
 use crate::space::{BLOCK, Space};
 
@@ -143,7 +143,7 @@ impl Contents {
     /// Writes to one chunk as much as there is room for.
     fn write_part(&mut self, number: u64, part: Range<usize>, bytes: &[u8], space: &Space) -> Result<usize, Errno> {
         let missing = self.chunk(number).map_or_else(|| Chunk::new().missing(&part), |chunk| chunk.missing(&part));
-        let granted = space.take_blocks_up_to(widen(missing));
+        let granted = if missing == 0 { 0 } else { space.take_blocks_up_to(widen(missing)) };
         let mut part = part;
         if granted < widen(missing) {
             part.end = match self.chunk(number) {
@@ -156,9 +156,13 @@ impl Contents {
             }
         }
         let length = part.len();
+        let follows = part.start == 0 && number > 0 && self.chunk(number - 1).is_some_and(Chunk::is_full);
+        let spot = Spot { number, follows, start: part.start };
         let written = self.chunk_mut(number).and_then(|chunk| {
-            chunk.write(number, part.start, bytes.get(..length).ok_or(Errno::EIO)?, space)?;
-            chunk.reserve(&part);
+            chunk.write(spot, bytes.get(..length).ok_or(Errno::EIO)?, space)?;
+            if missing > 0 {
+                chunk.reserve(&part);
+            }
             Ok(length)
         });
         match written {

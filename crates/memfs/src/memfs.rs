@@ -113,13 +113,22 @@ impl Drop for MemFs {
     }
 }
 
+/// How long the kernel may believe attributes. Writing takes suid and sgid away, and the kernel does not look at the mode after
+/// that, but executing must: then it asks first (`fs/fuse/dir.c fuse_permission()`).
+fn believed_for(attr: &Attr) -> Duration {
+    let privileged = attr.mode & (libc::S_ISUID | libc::S_ISGID) != 0 && attr.file_type() != FileType::DIRECTORY;
+    if privileged { Duration::ZERO } else { FOREVER }
+}
+
 /// An entry that the kernel may believe for good.
 pub(crate) fn entry(attr: Attr) -> reply::Entry {
-    reply::Entry::new(NodeId(attr.ino), attr, FOREVER)
+    let mut entry = reply::Entry::new(NodeId(attr.ino), attr, FOREVER);
+    entry.attr_timeout = believed_for(&attr);
+    entry
 }
 
 fn attributes(attr: Attr) -> reply::Attributes {
-    reply::Attributes::new(attr, FOREVER)
+    reply::Attributes::new(attr, believed_for(&attr))
 }
 
 /// A file that was made and needs no handle.
@@ -168,7 +177,8 @@ impl Filesystem for MemFs {
     }
 
     fn statx(&self, _: &Context<'_>, op: op::Statx) -> Result<reply::StatxReply, Errno> {
-        Ok(reply::StatxReply::new(self.nodes.find(op.node)?.statx(), FOREVER))
+        let node = self.nodes.find(op.node)?;
+        Ok(reply::StatxReply::new(node.statx(), believed_for(&node.attributes())))
     }
 
     fn setattr(&self, cx: &Context<'_>, op: op::Setattr) -> Result<reply::Attributes, Errno> {
@@ -295,7 +305,7 @@ impl Filesystem for MemFs {
         self.list_xattrs(cx, &op, out)
     }
 
-    fn removexattr(&self, _: &Context<'_>, op: op::Removexattr<'_>) -> Result<reply::Done, Errno> {
-        self.remove_xattr(&op)
+    fn removexattr(&self, cx: &Context<'_>, op: op::Removexattr<'_>) -> Result<reply::Done, Errno> {
+        self.remove_xattr(cx, &op)
     }
 }
