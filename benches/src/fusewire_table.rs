@@ -114,7 +114,7 @@ impl Filesystem for Table {
     }
 
     fn read(&self, _: &Context<'_>, op: op::Read, out: &mut sink::Data<'_>) -> Result<(), Errno> {
-        out.put(self.tree.read(op.node.0, op.offset, op.size));
+        out.lend(self.tree.read(op.node.0, op.offset, op.size));
         Ok(())
     }
 

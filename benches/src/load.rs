@@ -248,8 +248,8 @@ impl Client {
     fn once(&mut self) -> io::Result<()> {
         match self.workload {
             Workload::NullRead => self.read(0),
-            Workload::Getattr => Ok(drop(rustix::fs::fstat(&self.file)?)),
-            Workload::Lookup => Ok(drop(rustix::fs::statat(&self.file, self.name.as_str(), AtFlags::empty())?)),
+            Workload::Getattr => Ok(rustix::fs::fstat(&self.file).map(|_| ())?),
+            Workload::Lookup => Ok(rustix::fs::statat(&self.file, self.name.as_str(), AtFlags::empty()).map(|_| ())?),
             Workload::LookupAbsent => match rustix::fs::statat(&self.file, self.name.as_str(), AtFlags::empty()) {
                 Err(Errno::NOENT) => Ok(()),
                 Err(error) => Err(error.into()),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use fusewire_benches::compare::results::Results;
 use fusewire_benches::compare::server::PEERS;
-use fusewire_benches::compare::{Plan, cell, chart, gate, report};
+use fusewire_benches::compare::{Placement, Plan, cell, chart, gate, report};
 use fusewire_benches::load::Workload;
 
 /// Compare Fusewire with its peers, through real mounts
@@ -30,10 +30,13 @@ struct Args {
     /// Measure these servers only; may be given again
     #[arg(long, value_name = "SERVER")]
     server: Vec<String>,
-    /// How many rounds [default: 6, quick: 3]
+    /// Measure on one CPU only
+    #[arg(long)]
+    one_cpu: bool,
+    /// How many rounds [default: 7, quick: 5]
     #[arg(long)]
     rounds: Option<usize>,
-    /// How long each measurement takes [default: 300, quick: 200]
+    /// How long each measurement takes [default: 200, quick: 100]
     #[arg(long)]
     milliseconds: Option<u64>,
     /// Write the tables, the figures and a chart into this directory
@@ -79,6 +82,7 @@ fn run(args: &Args) -> Result<ExitCode> {
 fn plan(args: &Args) -> Result<Plan> {
     let mut cells = if args.quick { cell::quick() } else { cell::full() };
     cells.retain(|cell| args.only.is_empty() || args.only.contains(&cell.workload));
+    cells.retain(|cell| !args.one_cpu || cell.placement == Placement::Pinned);
     for name in &args.server {
         let names: Vec<_> = PEERS.iter().map(|peer| peer.name).collect();
         ensure!(names.contains(&name.as_str()), "choosing servers: no {name}; there are {}", names.join(", "));
@@ -89,8 +93,8 @@ fn plan(args: &Args) -> Result<Plan> {
     Ok(Plan {
         cells,
         peers: peers.collect(),
-        rounds: args.rounds.unwrap_or(if args.quick { 3 } else { 6 }).max(1),
-        time: Duration::from_millis(args.milliseconds.unwrap_or(if args.quick { 200 } else { 300 })),
+        rounds: args.rounds.unwrap_or(if args.quick { 5 } else { 7 }).max(1),
+        time: Duration::from_millis(args.milliseconds.unwrap_or(if args.quick { 100 } else { 200 })),
         mode: String::from(if args.quick { "quick" } else { "full" }),
     })
 }

@@ -84,9 +84,9 @@ macro_rules! answer {
         let limit = $op.reply_limit();
         let mut message = vec![0; ReplyHeader::LENGTH + room_for(limit, $cx.negotiated())];
         let body = message.get_mut(ReplyHeader::LENGTH..).unwrap_or(&mut []);
-        let mut sink = sink::$reply::open(body, limit, $cx.negotiated());
+        let mut sink = sink::$reply::open(body, limit, &$cx);
         let answer = match $fs.$method(&$cx, $op, &mut sink).await {
-            Ok(()) => Answer::Body(sink.length()),
+            Ok(()) => sink.outcome(),
             Err(errno) => Answer::Error(errno),
         };
         $deferred.finish(answer, message);

@@ -5,11 +5,13 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::task::Poll;
 
 use fusewire_proto::ext::{Extensions, SecurityContext};
 use fusewire_proto::{Gid, Negotiated, Pid, RequestHeader, Uid, Unique};
+
+use crate::transport::Transport;
 
 /// The circumstances of a request.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +20,7 @@ pub struct Context<'a> {
     extensions: Extensions<'a>,
     negotiated: &'a Negotiated,
     slot: &'a Slot,
+    transport: Option<&'a Weak<dyn Transport>>,
 }
 
 impl<'a> Context<'a> {
@@ -27,7 +30,17 @@ impl<'a> Context<'a> {
         negotiated: &'a Negotiated,
         slot: &'a Slot,
     ) -> Self {
-        Self { header, extensions, negotiated, slot }
+        Self { header, extensions, negotiated, slot, transport: None }
+    }
+
+    /// The same; a sink may send over `transport` what it is lent.
+    pub(crate) fn over(self, transport: Option<&'a Weak<dyn Transport>>) -> Self {
+        Self { transport, ..self }
+    }
+
+    /// How a sink sends what it is lent.
+    pub(crate) fn transport(&self) -> Option<&'a Weak<dyn Transport>> {
+        self.transport
     }
 
     /// Circumstances of your own making, to call a filesystem's methods directly. `slot` stands for the worker.
@@ -140,14 +153,14 @@ impl Slot {
         self.current.store(ARRIVED, Ordering::SeqCst);
     }
 
-    /// From now on an interrupt of `unique` finds this worker.
+    /// From now on an interrupt of `unique` finds this worker. One that comes too early is sent again.
     pub(crate) fn begin(&self, unique: Unique) {
-        self.current.store(unique.0, Ordering::SeqCst);
+        self.current.store(unique.0, Ordering::Release);
     }
 
     /// The request is served.
     pub(crate) fn end(&self) {
-        self.current.store(0, Ordering::SeqCst);
+        self.current.store(0, Ordering::Release);
         // Only this worker writes it.
         self.served.store(self.served.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }

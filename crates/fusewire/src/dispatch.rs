@@ -19,9 +19,9 @@ macro_rules! call {
         Ok(Answer::Body(out.length()))
     }};
     (fill $reply:ident, $fs:ident, $cx:ident, $op:ident, $method:ident, $negotiated:ident, $room:ident) => {{
-        let mut sink = sink::$reply::open($room, fusewire_proto::op::Operation::reply_limit(&$op), $negotiated);
+        let mut sink = sink::$reply::open($room, fusewire_proto::op::Operation::reply_limit(&$op), $cx);
         $fs.$method($cx, $op, &mut sink)?;
-        Ok(Answer::Body(sink.length()))
+        Ok(sink.outcome())
     }};
     (none $reply:ident, $fs:ident, $cx:ident, $op:ident, $method:ident, $negotiated:ident, $room:ident) => {{
         $fs.$method($cx, $op);

@@ -5,9 +5,13 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Weak;
 
 use fusewire_proto::reply::{self, Dirent, Entry, ReplyBody, ReplyWriter};
-use fusewire_proto::{Errno, IoctlFlags, Negotiated};
+use fusewire_proto::{Errno, IoctlFlags, Negotiated, ReplyHeader, Unique};
+
+use crate::context::Context;
+use crate::transport::{Answer, Transport, report};
 
 /// There is no room for another entry: the reply is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,27 +25,43 @@ fn within(room: &mut [u8], limit: Option<u32>) -> &mut [u8] {
 
 /// How a sink is made from the room of a reply, and how long the reply is in the end. Used by dispatch.
 pub(crate) trait Sink<'b>: Sized {
-    fn open(room: &'b mut [u8], limit: Option<u32>, negotiated: &'b Negotiated) -> Self;
+    fn open(room: &'b mut [u8], limit: Option<u32>, cx: &Context<'b>) -> Self;
     fn length(&self) -> usize;
+
+    fn outcome(&self) -> Answer {
+        Answer::Body(self.length())
+    }
 }
 
 /// The reply to `READ` and `READLINK`.
 #[derive(Debug)]
 pub struct Data<'b> {
     out: ReplyWriter<'b>,
+    way: Option<Way<'b>>,
+    sent: bool,
 }
+
+/// How data go out from where they lie.
+#[derive(Clone, Copy, Debug)]
+struct Way<'b> {
+    unique: Unique,
+    transport: &'b Weak<dyn Transport>,
+}
+
+/// From how many bytes on it is cheaper to send from two places than to copy into one.
+const WORTH_LENDING: usize = 8 << 10;
 
 impl<'b> Data<'b> {
     /// A sink over memory of your own, to call a filesystem's methods directly.
     #[must_use]
     pub fn over(room: &'b mut [u8]) -> Self {
-        Self { out: ReplyWriter::new(room) }
+        Self { out: ReplyWriter::new(room), way: None, sent: false }
     }
 
-    /// How many more bytes the caller takes.
+    /// How many more bytes the caller takes; none after [`lend`](Self::lend).
     #[must_use]
     pub fn remaining(&self) -> usize {
-        self.out.remaining()
+        if self.sent { 0 } else { self.out.remaining() }
     }
 
     /// What was written so far.
@@ -58,9 +78,29 @@ impl<'b> Data<'b> {
         self.out.put_bytes(taken).map_or(0, |()| most)
     }
 
+    /// Answers with as much of `bytes` as the caller takes, and with nothing else; returns how much that was.
+    ///
+    /// Many bytes go out from where they lie, now, without being copied first, if the transport can do that. The caller may
+    /// have them before the filesystem's method returns, which must return `Ok` then. What was put before, or few bytes,
+    /// make it the same as [`put`](Self::put).
+    pub fn lend(&mut self, bytes: &[u8]) -> usize {
+        let most = bytes.len().min(self.remaining());
+        if most < WORTH_LENDING || self.out.length() > 0 {
+            return self.put(bytes);
+        }
+        let Some((unique, transport)) = self.way.and_then(|way| Some((way.unique, way.transport.upgrade()?))) else {
+            return self.put(bytes);
+        };
+        let body = bytes.get(..most).unwrap_or(&[]);
+        let header = ReplyHeader::new(unique, None).encode(most);
+        report(transport.send_parts(&header, body), header.len() + most);
+        self.sent = true;
+        most
+    }
+
     /// The room that is left, to be filled in place; then [`advance`](Self::advance). It holds what earlier replies left.
     pub fn spare(&mut self) -> &mut [u8] {
-        self.out.spare()
+        if self.sent { &mut [] } else { self.out.spare() }
     }
 
     /// Counts the first `length` bytes of [`spare`](Self::spare) as written.
@@ -92,12 +132,17 @@ impl<'b> Data<'b> {
 }
 
 impl<'b> Sink<'b> for Data<'b> {
-    fn open(room: &'b mut [u8], limit: Option<u32>, _: &'b Negotiated) -> Self {
-        Self::over(within(room, limit))
+    fn open(room: &'b mut [u8], limit: Option<u32>, cx: &Context<'b>) -> Self {
+        let way = cx.transport().map(|transport| Way { unique: cx.unique(), transport });
+        Self { way, ..Self::over(within(room, limit)) }
     }
 
     fn length(&self) -> usize {
         self.out.length()
+    }
+
+    fn outcome(&self) -> Answer {
+        if self.sent { Answer::Nothing } else { Answer::Body(self.length()) }
     }
 }
 
@@ -161,7 +206,7 @@ impl<'b> Xattr<'b> {
 }
 
 impl<'b> Sink<'b> for Xattr<'b> {
-    fn open(room: &'b mut [u8], limit: Option<u32>, _: &'b Negotiated) -> Self {
+    fn open(room: &'b mut [u8], limit: Option<u32>, _: &Context<'b>) -> Self {
         match limit {
             Some(0) => Self { out: ReplyWriter::new(room), wanted: Wanted::Size },
             limit => Self { out: ReplyWriter::new(within(room, limit)), wanted: Wanted::Value },
@@ -203,7 +248,7 @@ impl<'b> DirEntries<'b> {
 }
 
 impl<'b> Sink<'b> for DirEntries<'b> {
-    fn open(room: &'b mut [u8], limit: Option<u32>, _: &'b Negotiated) -> Self {
+    fn open(room: &'b mut [u8], limit: Option<u32>, _: &Context<'b>) -> Self {
         Self::over(within(room, limit))
     }
 
@@ -251,8 +296,8 @@ impl<'b> DirEntriesPlus<'b> {
 }
 
 impl<'b> Sink<'b> for DirEntriesPlus<'b> {
-    fn open(room: &'b mut [u8], limit: Option<u32>, negotiated: &'b Negotiated) -> Self {
-        Self::over(within(room, limit), negotiated)
+    fn open(room: &'b mut [u8], limit: Option<u32>, cx: &Context<'b>) -> Self {
+        Self::over(within(room, limit), cx.negotiated())
     }
 
     fn length(&self) -> usize {
@@ -308,7 +353,7 @@ impl<'b> Ioctl<'b> {
 }
 
 impl<'b> Sink<'b> for Ioctl<'b> {
-    fn open(room: &'b mut [u8], limit: Option<u32>, _: &'b Negotiated) -> Self {
+    fn open(room: &'b mut [u8], limit: Option<u32>, _: &Context<'b>) -> Self {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let mut sink = Self { out: ReplyWriter::new(room), limit };
         // The header must be there even if the filesystem has nothing to say.
@@ -318,5 +363,71 @@ impl<'b> Sink<'b> for Ioctl<'b> {
 
     fn length(&self) -> usize {
         self.out.length()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::transport::{Received, RequestBuffer};
+
+    /// Keeps what is sent, header and body apart.
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<(Vec<u8>, Vec<u8>)>>);
+
+    impl Transport for Kept {
+        fn name(&self) -> &'static str {
+            "memory"
+        }
+
+        fn receive<'b>(&self, _: &'b mut RequestBuffer) -> io::Result<Received<'b>> {
+            Ok(Received::End)
+        }
+
+        fn send(&self, _: &[u8]) -> io::Result<()> {
+            Err(io::Error::other("only parts are sent here"))
+        }
+
+        fn send_parts(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
+            self.0.lock().unwrap().push((header.to_vec(), body.to_vec()));
+            Ok(())
+        }
+    }
+
+    /// Lends `bytes` behind `before` to a sink with so much room; gives the answer and what was sent.
+    fn lend(room: usize, before: &[u8], bytes: &[u8]) -> (Answer, Vec<(Vec<u8>, Vec<u8>)>) {
+        let kept = Arc::new(Kept::default());
+        let transport: Arc<dyn Transport> = kept.clone();
+        let transport = Arc::downgrade(&transport);
+        let mut memory = vec![0; room];
+        let way = Some(Way { unique: Unique(6), transport: &transport });
+        let mut sink = Data { way, ..Data::over(&mut memory) };
+        sink.put(before);
+        assert_eq!(sink.lend(bytes), bytes.len().min(room - before.len()));
+        let answer = sink.outcome();
+        if answer == Answer::Nothing {
+            assert_eq!((sink.remaining(), sink.spare().len(), sink.put(b"more")), (0, 0, 0));
+        }
+        (answer, std::mem::take(&mut *kept.0.lock().unwrap()))
+    }
+
+    #[test]
+    fn many_lent_bytes_go_out_at_once_as_far_as_the_caller_takes_them() {
+        let bytes = vec![7; 2 * WORTH_LENDING];
+        for room in [bytes.len(), bytes.len() - 1, bytes.len() + 1] {
+            let taken = &bytes[..room.min(bytes.len())];
+            let header = ReplyHeader::new(Unique(6), None).encode(taken.len());
+            assert_eq!(lend(room, b"", &bytes), (Answer::Nothing, vec![(header.to_vec(), taken.to_vec())]));
+        }
+    }
+
+    #[test]
+    fn few_lent_bytes_and_those_behind_others_are_put() {
+        let bytes = vec![7; 2 * WORTH_LENDING];
+        assert_eq!(lend(4096, b"", &bytes), (Answer::Body(4096), vec![]));
+        assert_eq!(lend(bytes.len(), b"", b"few"), (Answer::Body(3), vec![]));
+        assert_eq!(lend(bytes.len() + 2, b"ab", &bytes), (Answer::Body(bytes.len() + 2), vec![]));
     }
 }

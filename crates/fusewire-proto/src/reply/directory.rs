@@ -81,11 +81,13 @@ impl<'a> Dirent<'a> {
         let place = out.spare().get_mut(..total).ok_or(too_long)?;
         let (front_place, place) = place.split_at_mut_checked(front.len()).ok_or(too_long)?;
         let (fixed, place) = place.split_at_mut_checked(abi::FUSE_NAME_OFFSET).ok_or(too_long)?;
-        let (name_place, padding) = place.split_at_mut_checked(name.len()).ok_or(too_long)?;
+        // The padding is within the last eight bytes, if there is any; the name goes over the rest of them.
+        if let Some(last) = place.last_chunk_mut::<8>() {
+            *last = [0; 8];
+        }
         front_place.copy_from_slice(front);
         fixed.copy_from_slice(raw.as_bytes());
-        name_place.copy_from_slice(name);
-        padding.fill(0);
+        place.get_mut(..name.len()).ok_or(too_long)?.copy_from_slice(name);
         out.advance(total);
         Ok(())
     }

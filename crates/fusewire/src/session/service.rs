@@ -104,7 +104,8 @@ impl<H: Handler> Service for Connection<H> {
         if let Some(answer) = self.answer_itself(&request) {
             return answer;
         }
-        let cx = Context::new(*header, extensions, &self.negotiated, slot);
+        let transport = self.later.as_ref().map(|later| &later.transport);
+        let cx = Context::new(*header, extensions, &self.negotiated, slot).over(transport);
         let _serving = Serving::nodes(request.node(), second_node(&request));
         let mut answer = None;
         let token = (header.unique, incoming.opcode);

@@ -7,6 +7,9 @@ use fusewire_proto::{ReplyHeader, abi};
 
 const PAGE: usize = 4096;
 
+/// The longest body that is moved next to its header, in bytes.
+const SHORT: usize = 1024;
+
 /// Memory that begins on a page.
 #[derive(Debug)]
 struct Pages {
@@ -70,7 +73,21 @@ impl ReplyBuffer {
     }
 
     /// The whole message: `header` and the first `body` bytes of the room.
+    ///
+    /// A short one is moved into a page of its own: the kernel pins each page that it reads from
+    /// (`fs/fuse/dev.c fuse_copy_fill()`), which costs more than the move.
     pub(crate) fn message(&mut self, header: &[u8; ReplyHeader::LENGTH], body: usize) -> &[u8] {
+        if body <= SHORT {
+            let whole = self.pages.get(0);
+            if let Some((front, room)) = whole.split_at_mut_checked(PAGE)
+                && let Some((place, front)) = front.split_first_chunk_mut()
+                && let (Some(front), Some(body)) = (front.get_mut(..body), room.get(..body))
+            {
+                *place = *header;
+                front.copy_from_slice(body);
+            }
+            return whole.get(..ReplyHeader::LENGTH + body).unwrap_or(&[]);
+        }
         let message = self.pages.get(PAGE - ReplyHeader::LENGTH);
         if let Some(place) = message.first_chunk_mut() {
             *place = *header;
@@ -101,5 +118,20 @@ mod tests {
         let message = reply.message(&[7; ReplyHeader::LENGTH], 3);
         assert_eq!(message.len(), 19);
         assert!(message.ends_with(b"\x07123"));
+    }
+
+    #[test]
+    fn short_message_is_within_a_page_and_long_one_is_where_its_body_was_made() {
+        let mut reply = ReplyBuffer::new(2 * SHORT);
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(2 * SHORT).collect();
+        reply.room().copy_from_slice(&bytes);
+        let room = reply.room().as_ptr();
+        for length in [0, 1, SHORT, SHORT + 1, 2 * SHORT] {
+            let message = reply.message(&[7; ReplyHeader::LENGTH], length);
+            assert_eq!(message.strip_prefix(&[7; ReplyHeader::LENGTH]), bytes.get(..length));
+            let moved = message.get(ReplyHeader::LENGTH..).map(<[u8]>::as_ptr) != Some(room);
+            assert_eq!(moved, length <= SHORT);
+            assert!(!moved || message.as_ptr().align_offset(PAGE) == 0);
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! `/dev/fuse`, or a socket that somebody on the other end treats as such.
 //!
-//! Two system calls a request: one that waits for it, one that sends the reply. How the file descriptor came about, and
-//! where it is mounted, is not known here.
+//! Two system calls a request: one that waits for it, one that sends the reply. rustix makes them, since those of the C
+//! library are points of cancellation, which costs a process with threads four atomic operations a request. How the file
+//! descriptor came about, and where it is mounted, is not known here.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
+use rustix::io::Errno;
 use std::os::fd::AsRawFd;
 
 use crate::transport::{Received, RequestBuffer, Transport};
@@ -37,7 +38,7 @@ impl Device {
     fn wait(&self) -> io::Result<()> {
         let mut polled = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
         match poll(&mut polled, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -51,15 +52,15 @@ impl Transport for Device {
     fn receive<'b>(&self, buffer: &'b mut RequestBuffer) -> io::Result<Received<'b>> {
         let room = buffer.room();
         loop {
-            match nix::unistd::read(&self.fd, room) {
+            match rustix::io::read(&self.fd, &mut *room) {
                 // A socket whose other end is closed.
                 Ok(0) => return Ok(Received::End),
                 Ok(length) => return Ok(Received::Request(room.get(..length).unwrap_or(&[]))),
                 // ENOENT: the caller was killed before its request was read (fs/fuse/dev.c fuse_dev_do_read()).
-                Err(Errno::EINTR | Errno::ENOENT) => {}
-                Err(Errno::EAGAIN) => self.wait()?,
+                Err(Errno::INTR | Errno::NOENT) => {}
+                Err(Errno::AGAIN) => self.wait()?,
                 // ENODEV: unmounted. ECONNABORTED: aborted, with the capability ABORT_ERROR. ECONNRESET: of a socket.
-                Err(Errno::ENODEV | Errno::ECONNABORTED | Errno::ECONNRESET) => return Ok(Received::End),
+                Err(Errno::NODEV | Errno::CONNABORTED | Errno::CONNRESET) => return Ok(Received::End),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -72,10 +73,20 @@ impl Transport for Device {
 
     fn send(&self, message: &[u8]) -> io::Result<()> {
         loop {
-            match nix::unistd::write(&self.fd, message) {
+            match rustix::io::write(&self.fd, message) {
                 // Messages are taken whole or not at all.
                 Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn send_parts(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
+        loop {
+            match rustix::io::writev(&self.fd, &[IoSlice::new(header), IoSlice::new(body)]) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }

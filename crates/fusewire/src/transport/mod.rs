@@ -14,7 +14,7 @@ mod pool;
 pub use buffer::{ReplyBuffer, RequestBuffer};
 pub use device::Device;
 pub use pool::Workers;
-pub(crate) use pool::{send, serve};
+pub(crate) use pool::{report, send, serve};
 
 use crate::context::Slot;
 
@@ -40,6 +40,14 @@ pub trait Transport: Send + Sync {
     /// `ENOENT` if nobody waits for the reply any more, or the kernel does not know what the notification names; `ENODEV` if
     /// the connection is over.
     fn send(&self, message: &[u8]) -> io::Result<()>;
+
+    /// Sends a whole reply whose header and body lie in different places.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    fn send_parts(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
+        self.send(&[header, body].concat())
+    }
 
     /// Makes waiting receivers return, if the transport can. The connection is not used after that.
     fn close(&self) {}

@@ -255,10 +255,15 @@ enum Leave {
 
 /// Sends a reply. That nobody waits for it any more, or that the connection is over, is no fault.
 pub(crate) fn send(transport: &dyn Transport, message: &[u8]) {
-    if let Err(error) = transport.send(message) {
+    report(transport.send(message), message.len());
+}
+
+/// Logs what became of a reply of `length` bytes, if it is worth it.
+pub(crate) fn report(outcome: io::Result<()>, length: usize) {
+    if let Err(error) = outcome {
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENODEV | libc::EPIPE | libc::ECONNABORTED | libc::ENOTCONN) => {}
-            _ => tracing::error!(%error, length = message.len(), "sending a reply"),
+            _ => tracing::error!(%error, length, "sending a reply"),
         }
     }
 }
