@@ -53,6 +53,12 @@ struct Target {
     kind: Vec<String>,
 }
 
+impl Target {
+    fn is(&self, kind: &str) -> bool {
+        self.kind.iter().any(|known| known == kind)
+    }
+}
+
 /// Part of `cargo metadata`.
 #[derive(Deserialize)]
 struct Metadata {
@@ -79,7 +85,7 @@ pub(super) fn build(shell: &Shell, store: &Path, tests: bool) -> Result<Built> {
         "cargo build --quiet --workspace --profile vm --target {TARGET} --message-format json-render-diagnostics {programs...}"
     );
     let mut built = Built::default();
-    for (_, name, file) in executables(&json.quiet().read()?) {
+    for (_, name, file) in executables(&json.quiet().read()?, "bin") {
         if name == GUEST {
             built.guest = file;
         } else {
@@ -94,7 +100,7 @@ pub(super) fn build(shell: &Shell, store: &Path, tests: bool) -> Result<Built> {
         shell,
         "cargo test --quiet --workspace --profile vm --target {TARGET} --no-run --message-format json-render-diagnostics {names...}"
     );
-    for (package, name, file) in executables(&json.quiet().read()?) {
+    for (package, name, file) in executables(&json.quiet().read()?, "test") {
         built.tests.push(TestBinary { name: format!("{package}::{name}"), file });
     }
     built.tests.sort_by(|left, right| left.name.cmp(&right.name));
@@ -104,7 +110,7 @@ pub(super) fn build(shell: &Shell, store: &Path, tests: bool) -> Result<Built> {
 /// The guest's program and every filesystem's.
 fn programs(metadata: &Metadata) -> Vec<String> {
     let targets = metadata.packages.iter().flat_map(|package| &package.targets);
-    let programs = targets.filter(|target| target.kind.iter().any(|kind| kind == "bin"));
+    let programs = targets.filter(|target| target.is("bin"));
     programs.map(|target| target.name.clone()).filter(|name| name == GUEST || name.ends_with("fs")).collect()
 }
 
@@ -112,19 +118,19 @@ fn programs(metadata: &Metadata) -> Vec<String> {
 fn mounting_tests(metadata: &Metadata) -> Vec<String> {
     let mut names = Vec::new();
     for package in &metadata.packages {
-        let tests = package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "test"));
+        let tests = package.targets.iter().filter(|target| target.is("test"));
         let chosen = tests.filter(|target| package.name == TESTS_PACKAGE || target.name.starts_with("mount"));
         names.extend(chosen.map(|target| target.name.clone()));
     }
     names
 }
 
-/// Package, target and file of everything executable that cargo tells of.
-fn executables(json: &str) -> Vec<(String, String, PathBuf)> {
+/// Package, target and file of every executable of a kind. Tests are built with the programs of their package.
+fn executables(json: &str, kind: &str) -> Vec<(String, String, PathBuf)> {
     let messages = json.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     messages
         .filter_map(|message| {
-            let (target, file) = (message.target?, message.executable?);
+            let (target, file) = (message.target.filter(|target| target.is(kind))?, message.executable?);
             Some((package_name(&message.package_id), target.name, file))
         })
         .collect()
@@ -182,9 +188,11 @@ mod tests {
     #[test]
     fn executables_are_read_from_cargos_messages() {
         let json = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/crates/fusewire#0.1.0","target":{"name":"mount","kind":["test"]},"executable":"/b/mount-1"}
-{"reason":"compiler-artifact","package_id":"path+file:///w/tests#fusewire-tests@0.1.0","target":{"name":"lib","kind":["lib"]},"executable":null}
+{"reason":"compiler-artifact","package_id":"path+file:///w/tests#fusewire-tests@0.1.0","target":{"name":"guest","kind":["bin"]},"executable":"/b/guest"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(executables(json), [("fusewire".to_owned(), "mount".to_owned(), PathBuf::from("/b/mount-1"))]);
+        let found = |kind| executables(json, kind);
+        assert_eq!(found("test"), [("fusewire".to_owned(), "mount".to_owned(), PathBuf::from("/b/mount-1"))]);
+        assert_eq!(found("bin"), [("fusewire-tests".to_owned(), "guest".to_owned(), PathBuf::from("/b/guest"))]);
         assert_eq!(package_name("path+file:///w/tests#fusewire-tests@0.1.0"), "fusewire-tests");
     }
 }

@@ -18,7 +18,7 @@ use crate::workspace::find_program;
 /// Modules without which there is nothing to test.
 const NEEDED: &[&str] = &["fuse"];
 /// Modules for disks, which a kernel may lack.
-const WANTED: &[&str] = &["ext4", "nvme"];
+const WANTED: &[&str] = &["ext4", "virtio_pci", "virtio_blk"];
 
 const HELPER: &str = "fusermount3";
 const FILES: &[(&str, &str)] = &[

@@ -41,7 +41,7 @@ pub(super) struct Machine<'a> {
     pub(super) accelerator: Accelerator,
     /// In MiB.
     pub(super) memory: u32,
-    /// A raw image, in the guest `/dev/nvme0n1`.
+    /// A raw image, in the guest `/dev/vda`.
     pub(super) disk: Option<&'a Path>,
 }
 
@@ -77,10 +77,10 @@ impl Machine<'_> {
         command.args(["-nodefaults", "-display", "none", "-no-reboot", "-smp", "1"]);
         command.arg("-m").arg(self.memory.to_string());
         command.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(self.initramfs);
-        command.args(["-append", "console=ttyS0 quiet panic=-1"]);
+        command.args(["-append", "console=ttyS0 panic=-1"]);
         if let Some(disk) = self.disk {
             command.arg("-drive").arg(format!("file={},format=raw,if=none,id=disk,cache=writeback", disk.display()));
-            command.args(["-device", "nvme,drive=disk,serial=disk"]);
+            command.args(["-device", "virtio-blk-pci,drive=disk"]);
         }
         command
     }

@@ -90,8 +90,6 @@ fn set_up_and_run() -> Result<()> {
         modules::load(Path::new(module))?;
     }
     prepare_fuse()?;
-    // From here on the console shows all that the kernel says.
-    fs::write("/proc/sys/kernel/printk", "8").context("setting the console's log level")?;
 
     if plan.shell {
         return shell();

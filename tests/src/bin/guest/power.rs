@@ -16,7 +16,7 @@ use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
 
 use crate::report::Report;
 
-const DISK: &str = "/dev/nvme0n1";
+const DISK: &str = "/dev/vda";
 /// Where the disk is mounted.
 const BELOW: &str = "/data";
 /// Where the filesystem under test is mounted.
