@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
-pub mod fusewire_table;
 pub mod fuser_table;
+pub mod fusewire_table;
 pub mod load;
 pub mod tree;

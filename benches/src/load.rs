@@ -153,8 +153,7 @@ impl Run {
         let work = &work;
         let stop = &stop;
         let results: Result<Vec<(u64, Duration)>> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                self.clients.into_iter().map(|client| scope.spawn(move || work(client))).collect();
+            let threads: Vec<_> = self.clients.into_iter().map(|client| scope.spawn(move || work(client))).collect();
             std::thread::sleep(time);
             stop.store(true, Ordering::Relaxed);
             threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a client panicked"))?).collect()
@@ -187,7 +186,11 @@ impl Run {
 
 /// A count as a float. Exact up to 2^53.
 #[must_use]
-#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "there is no other way, and figures are rounded")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "there is no other way, and figures are rounded"
+)]
 pub fn f64_of(count: u64) -> f64 {
     count as f64
 }
@@ -232,10 +235,9 @@ impl Client {
             Workload::Getxattr => 64,
             Workload::Readdir => 32 << 10,
             Workload::Read4k | Workload::Write4k => usize::try_from(SMALL)?,
-            Workload::Read1mDirect
-            | Workload::Write1mDirect
-            | Workload::Read1mBuffered
-            | Workload::Write1mBuffered => usize::try_from(LARGE)?,
+            Workload::Read1mDirect | Workload::Write1mDirect | Workload::Read1mBuffered | Workload::Write1mBuffered => {
+                usize::try_from(LARGE)?
+            }
             _ => 0,
         };
         Ok(Self { workload, file, name, buffer: vec![0; length], offset: 0, random: 1 + u64::from(copy) })
@@ -248,13 +250,11 @@ impl Client {
             Workload::NullRead => self.read(0),
             Workload::Getattr => Ok(drop(rustix::fs::fstat(&self.file)?)),
             Workload::Lookup => Ok(drop(rustix::fs::statat(&self.file, self.name.as_str(), AtFlags::empty())?)),
-            Workload::LookupAbsent => {
-                match rustix::fs::statat(&self.file, self.name.as_str(), AtFlags::empty()) {
-                    Err(Errno::NOENT) => Ok(()),
-                    Err(error) => Err(error.into()),
-                    Ok(_) => Err(io::Error::other("a name is there that should not be")),
-                }
-            }
+            Workload::LookupAbsent => match rustix::fs::statat(&self.file, self.name.as_str(), AtFlags::empty()) {
+                Err(Errno::NOENT) => Ok(()),
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(io::Error::other("a name is there that should not be")),
+            },
             Workload::OpenClose => open_below(&self.file, &self.name).map(drop),
             Workload::CreateUnlink => {
                 let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;

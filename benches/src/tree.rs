@@ -116,12 +116,7 @@ impl Tree {
             name
         });
         let block = (0_usize..BLOCK).map(|at| u8::try_from(at % 251).unwrap_or(0));
-        Self {
-            names: names.collect(),
-            block: block.collect(),
-            made: Default::default(),
-            counter: AtomicU64::new(MADE),
-        }
+        Self { names: names.collect(), block: block.collect(), made: Default::default(), counter: AtomicU64::new(MADE) }
     }
 
     /// The node with this id.

@@ -84,7 +84,8 @@ fn plan(args: &Args) -> Result<Plan> {
         ensure!(names.contains(&name.as_str()), "choosing servers: no {name}; there are {}", names.join(", "));
     }
     let named = |name: &str| args.server.iter().any(|wanted| wanted == name);
-    let peers = PEERS.iter().filter(|peer| if args.server.is_empty() { peer.quick || !args.quick } else { named(peer.name) });
+    let peers =
+        PEERS.iter().filter(|peer| if args.server.is_empty() { peer.quick || !args.quick } else { named(peer.name) });
     Ok(Plan {
         cells,
         peers: peers.collect(),

@@ -9,8 +9,7 @@ use fusewire_benches::compare::server_arguments;
 fn main() -> Result<()> {
     let (mountpoint, threads) = server_arguments()?;
     let workers = if threads == 0 { Workers::default() } else { Workers::at_most(threads) };
-    let mut mounted =
-        fusewire_benches::fusewire_table::mount(&mountpoint, SessionConfig::default().workers(workers))?;
+    let mut mounted = fusewire_benches::fusewire_table::mount(&mountpoint, SessionConfig::default().workers(workers))?;
     mounted.wait()?;
     Ok(())
 }

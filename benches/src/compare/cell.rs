@@ -114,7 +114,8 @@ pub fn quick() -> Vec<Cell> {
     let mut cells: Vec<Cell> = one_cpu.map(|workload| Cell::new(workload).pinned()).collect();
     cells.extend(SMALL.iter().chain(LARGE).map(|workload| Cell::new(*workload)));
     cells.extend(two.map(|workload| Cell::new(workload).threads(2)));
-    cells.extend([Workload::Getattr, Workload::CreateUnlink].map(|workload| Cell::new(workload).from_another_session()));
+    cells
+        .extend([Workload::Getattr, Workload::CreateUnlink].map(|workload| Cell::new(workload).from_another_session()));
     cells
 }
 

@@ -58,7 +58,12 @@ fn draw(
     for (number, cell) in results.cells.iter().enumerate() {
         let y = top + number * group;
         let middle = y + servers.len() * BAR / 2 + 4;
-        writeln!(out, "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{}</text>", LEFT - 6, escape(&cell.cell.to_string()))?;
+        writeln!(
+            out,
+            "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{}</text>",
+            LEFT - 6,
+            escape(&cell.cell.to_string())
+        )?;
         for (place, server) in servers.iter().enumerate() {
             let Some(ratio) = cell.ratio(server, FLOOR, |sample| Some(sample.rate)) else { continue };
             let span = f64::from(u32::try_from(WIDTH - LEFT - 20).unwrap_or(0));

@@ -92,7 +92,11 @@ pub fn targets() -> Vec<Target> {
         targets.extend([1, 2].map(|threads| rate(fuser, Cell::new(workload).threads(threads), FUSER, 1.0)));
     }
     targets.extend([
-        unmeasured("the ring against its floor, 4 KiB reads of 1 to 4 callers: needs the ring and its floor", FLOOR, 0.97),
+        unmeasured(
+            "the ring against its floor, 4 KiB reads of 1 to 4 callers: needs the ring and its floor",
+            FLOOR,
+            0.97,
+        ),
         unmeasured("fstat on the ring, from the server's session: needs the ring", FUSER, 2.0),
         unmeasured("fstat on the ring, from another session: needs the ring", FUSER, 1.0),
         unmeasured("fstat on the ring, 4 threads: needs the ring", FUSER, 1.35),

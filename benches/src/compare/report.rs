@@ -16,9 +16,13 @@ pub fn markdown(results: &Results) -> String {
     ratios(&mut out, results, "Rate against the floor", |sample| Some(sample.rate));
     each(&mut out, results, "CPU time of the server, in microseconds an operation", |sample| sample.cpu, micro);
     ratios(&mut out, results, "CPU time of the server against the floor", |sample| sample.cpu);
-    each(&mut out, results, "Context switches of the server, an operation", |sample| sample.switches, |number| {
-        format!("{number:.2}")
-    });
+    each(
+        &mut out,
+        results,
+        "Context switches of the server, an operation",
+        |sample| sample.switches,
+        |number| format!("{number:.2}"),
+    );
     verdicts(&mut out, results);
     missing(&mut out, results);
     out
@@ -77,7 +81,8 @@ fn head(out: &mut String, results: &Results) {
 
 /// The table that is promised: this library beside fuser.
 fn this_against_fuser(out: &mut String, results: &Results) {
-    let columns = ["operation", "threads", "where", THIS, FUSER, "fuser-2", "this / fuser", "this / fuser-2", "this / floor"];
+    let columns =
+        ["operation", "threads", "where", THIS, FUSER, "fuser-2", "this / fuser", "this / fuser-2", "this / floor"];
     heading(out, "ops/s, this vs. fuser", columns);
     for cell in &results.cells {
         let rate = |server| show(cell.figure(server, |sample| Some(sample.rate)), |figure| thousands(figure.median));
@@ -117,7 +122,8 @@ fn table(out: &mut String, results: &Results, title: &str, content: impl Fn(&Cel
     let servers = results.measured(PEERS.iter().map(|peer| peer.name));
     heading(out, title, ["operation", "threads", "where"].into_iter().chain(servers.iter().copied()));
     for cell in &results.cells {
-        let front = [cell.cell.workload.title().to_owned(), cell.cell.threads.to_string(), cell.cell.place().to_owned()];
+        let front =
+            [cell.cell.workload.title().to_owned(), cell.cell.threads.to_string(), cell.cell.place().to_owned()];
         row(out, front.into_iter().chain(servers.iter().map(|server| content(cell, server))));
     }
 }

@@ -10,5 +10,5 @@ mod session;
 pub mod vfs;
 pub mod wire;
 
-pub use vfs::Mount;
 pub use running::{Connection, Inspect, Running};
+pub use vfs::Mount;

@@ -68,7 +68,8 @@ impl Running {
     /// A filesystem that is served in the thread that asks, by the part of a session that is between the transport and the
     /// filesystem.
     pub fn session_direct(filesystem: impl Filesystem + 'static) -> Self {
-        let daemon = DirectSession { filesystem: Arc::new(filesystem), open: OnceLock::new(), workers: Mutex::default() };
+        let daemon =
+            DirectSession { filesystem: Arc::new(filesystem), open: OnceLock::new(), workers: Mutex::default() };
         Self::direct(move |request, outbox| daemon.handle(request, outbox))
     }
 }
@@ -99,10 +100,8 @@ impl<F: Filesystem + 'static> DirectSession<F> {
             return;
         };
         let spare = self.workers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut worker = spare.unwrap_or_else(|| Worker {
-            slot: Slot::default(),
-            reply: ReplyBuffer::new(open.connection.room()),
-        });
+        let mut worker =
+            spare.unwrap_or_else(|| Worker { slot: Slot::default(), reply: ReplyBuffer::new(open.connection.room()) });
         if let Some(reply) = respond(&open.connection, &worker.slot, request, &mut worker.reply) {
             outbox.send(reply);
         }

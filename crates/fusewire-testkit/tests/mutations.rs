@@ -43,7 +43,9 @@ fn life(daemon: Running) -> LawBook {
     let _ = k.stat("/dir/a");
     let _ = k.rename("/dir/a", "/dir/d");
     let _ = k.unlink("/dir/b");
-    if let (Ok(one), Ok(two)) = (k.open("/dir/c", libc::O_RDWR), k.process(Default::default()).open("/dir/c", libc::O_RDWR)) {
+    if let (Ok(one), Ok(two)) =
+        (k.open("/dir/c", libc::O_RDWR), k.process(Default::default()).open("/dir/c", libc::O_RDWR))
+    {
         let _ = one.lock(Range::all(), LockKind::WRITE);
         let _ = two.test_lock(Range::all(), LockKind::WRITE);
         if !k.kernel().is_direct() {

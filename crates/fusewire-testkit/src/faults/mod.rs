@@ -311,8 +311,7 @@ impl Schedule {
     /// Handles that nothing in `requests` uses.
     fn releases(&mut self, requests: &[Request<'static>]) -> Vec<world::Open> {
         let used = |handle: FileHandle| requests.iter().any(|request| world::handle_of(request) == Some(handle));
-        let idle: Vec<world::Open> =
-            self.world.handles.iter().filter(|open| !used(open.handle)).copied().collect();
+        let idle: Vec<world::Open> = self.world.handles.iter().filter(|open| !used(open.handle)).copied().collect();
         idle.into_iter().filter(|_| self.chance.once_in(4)).collect()
     }
 

@@ -95,11 +95,7 @@ fn request_in_words(bytes: &[u8], negotiated: &Negotiated) -> Option<String> {
     }
 }
 
-fn reply_in_words(
-    bytes: &[u8],
-    answers: Option<(Opcode, Option<u32>)>,
-    negotiated: &Negotiated,
-) -> Option<String> {
+fn reply_in_words(bytes: &[u8], answers: Option<(Opcode, Option<u32>)>, negotiated: &Negotiated) -> Option<String> {
     let unique_at = size_of::<u64>();
     if bytes.get(unique_at..).and_then(|rest| rest.first_chunk::<8>()).is_some_and(|unique| *unique == [0; 8]) {
         return Notification::decode(bytes).ok().map(|notification| format!("notification {notification:?}"));

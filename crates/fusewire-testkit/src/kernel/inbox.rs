@@ -191,9 +191,7 @@ impl State {
             None => false,
         };
         if let Some(limit) = limit {
-            self.book.demand(Law::ReplyLimit, !over, || {
-                format!("{opcode}: {} bytes, room is for {limit}", body.len())
-            });
+            self.book.demand(Law::ReplyLimit, !over, || format!("{opcode}: {} bytes, room is for {limit}", body.len()));
             if over {
                 return Err(Errno::EIO);
             }

@@ -31,7 +31,13 @@ fn exact_size(reply: &Reply<'_>) -> Option<usize> {
 }
 
 /// Checks what a successful answer says.
-pub(crate) fn check(book: &mut LawBook, negotiated: &Negotiated, request: &Request<'_>, reply: &Reply<'_>, body: &[u8]) {
+pub(crate) fn check(
+    book: &mut LawBook,
+    negotiated: &Negotiated,
+    request: &Request<'_>,
+    reply: &Reply<'_>,
+    body: &[u8],
+) {
     if let Some(size) = exact_size(reply) {
         book.demand(Law::ReplyBody, body.len() == size, || {
             format!("{}: a body of {} bytes where {size} are wanted", request.opcode(), body.len())

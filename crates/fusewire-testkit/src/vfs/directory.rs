@@ -78,11 +78,8 @@ impl Mount {
     /// As [`readdir`](Self::readdir).
     pub fn names(&self, path: impl AsRef<Path>) -> Result<Vec<OsString>, Errno> {
         let entries = self.readdir(path)?;
-        let mut names: Vec<OsString> = entries
-            .into_iter()
-            .map(|entry| entry.name)
-            .filter(|name| !replies::is_dot(name.as_bytes()))
-            .collect();
+        let mut names: Vec<OsString> =
+            entries.into_iter().map(|entry| entry.name).filter(|name| !replies::is_dot(name.as_bytes())).collect();
         names.sort();
         Ok(names)
     }
@@ -128,8 +125,8 @@ impl Directory {
     /// What the daemon says.
     pub fn read_from(&self, offset: u64) -> Result<Vec<DirEntry>, Errno> {
         // fs/fuse/readdir.c fuse_use_readdirplus().
-        let plus = self.mount.has(InitFlags::DO_READDIRPLUS)
-            && (offset == 0 || !self.mount.has(InitFlags::READDIRPLUS_AUTO));
+        let plus =
+            self.mount.has(InitFlags::DO_READDIRPLUS) && (offset == 0 || !self.mount.has(InitFlags::READDIRPLUS_AUTO));
         if plus { self.read_plus(offset) } else { self.read_plain(offset) }
     }
 

@@ -151,7 +151,8 @@ impl Mount {
             _ => return Err(Errno::ENXIO),
         }
         let atomic = self.has(InitFlags::ATOMIC_O_TRUNC);
-        let sent = without(flags, libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY | if atomic { 0 } else { libc::O_TRUNC });
+        let sent =
+            without(flags, libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY | if atomic { 0 } else { libc::O_TRUNC });
         let opened = match self.ask(op::Open::new(pin.node, sent)) {
             Ok(answer) => Some(answer.opened()?),
             Err(Errno::ENOSYS) => None,
@@ -435,7 +436,9 @@ impl File {
         match self.mount.ask(request) {
             Ok(answer) => Ok(answer.polled()?.events),
             // DEFAULT_POLLMASK of linux/poll.h.
-            Err(Errno::ENOSYS) => Ok(events & (PollEvents::IN | PollEvents::OUT | PollEvents::RDNORM | PollEvents::WRNORM)),
+            Err(Errno::ENOSYS) => {
+                Ok(events & (PollEvents::IN | PollEvents::OUT | PollEvents::RDNORM | PollEvents::WRNORM))
+            }
             Err(errno) => Err(errno),
         }
     }

@@ -160,14 +160,14 @@ impl Mount {
             return Err(Errno::EINVAL);
         }
         let (from, to) = (self.place(old)?, self.place(new)?);
-        let (old_name, new_name) =
-            (from.name.as_deref().ok_or(Errno::EBUSY)?, to.name.as_deref().ok_or(if flags.contains(
-                RenameFlags::NOREPLACE,
-            ) {
+        let (old_name, new_name) = (
+            from.name.as_deref().ok_or(Errno::EBUSY)?,
+            to.name.as_deref().ok_or(if flags.contains(RenameFlags::NOREPLACE) {
                 Errno::EEXIST
             } else {
                 Errno::EBUSY
-            })?);
+            })?,
+        );
         let (from_dir, to_dir) = (from.dir()?, to.dir()?);
         let source = self.look_up(from_dir, old_name)?;
         let target = match self.look_up(to_dir, new_name) {

@@ -122,13 +122,7 @@ impl Tree {
         self.lock().handles.len().try_into().unwrap()
     }
 
-    fn make(
-        &self,
-        cx: &Context<'_>,
-        parent: NodeId,
-        name: &Name,
-        mut node: Node,
-    ) -> Result<Entry, Errno> {
+    fn make(&self, cx: &Context<'_>, parent: NodeId, name: &Name, mut node: Node) -> Result<Entry, Errno> {
         let mut state = self.lock();
         let now = state.now();
         if state.entries(parent.0)?.contains_key(name.as_bytes()) {

@@ -186,7 +186,8 @@ pub(crate) fn random_call(random: &mut Random) -> (Caller, Call) {
         63..=69 => {
             let (no_replace, exchange) = (RenameFlags::NOREPLACE, RenameFlags::EXCHANGE);
             let none = RenameFlags::empty();
-            let flags = [none, none, none, no_replace, exchange, exchange, RenameFlags::WHITEOUT, no_replace | exchange];
+            let flags =
+                [none, none, none, no_replace, exchange, exchange, RenameFlags::WHITEOUT, no_replace | exchange];
             Call::Rename(path(random), path(random), random.pick(&flags))
         }
         70..=72 => Call::Link(path(random), path(random)),
@@ -280,11 +281,9 @@ impl Side {
                 Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
             }
             Call::Ftruncate(slot, size) => rustix::fs::ftruncate(self.slot(*slot)?, *size).map(nothing),
-            Call::Truncate(path, size) => {
-                nix::unistd::truncate(&self.at(path), i64::try_from(*size).expect("a size"))
-                    .map_err(|error| Errno::from_raw_os_error(error as i32))
-                    .map(nothing)
-            }
+            Call::Truncate(path, size) => nix::unistd::truncate(&self.at(path), i64::try_from(*size).expect("a size"))
+                .map_err(|error| Errno::from_raw_os_error(error as i32))
+                .map(nothing),
             Call::Fallocate(slot, flags, offset, length) => {
                 rustix::fs::fallocate(self.slot(*slot)?, *flags, *offset, *length).map(nothing)
             }
@@ -307,9 +306,7 @@ impl Side {
                 rustix::fs::linkat(CWD, from, CWD, self.at(to), AtFlags::SYMLINK_FOLLOW).map(nothing)
             }
             Call::Symlink(target, path) => rustix::fs::symlink(target.as_str(), self.at(path)).map(nothing),
-            Call::Readlink(path) => {
-                Ok(rustix::fs::readlink(self.at(path), Vec::new())?.to_string_lossy().into_owned())
-            }
+            Call::Readlink(path) => Ok(rustix::fs::readlink(self.at(path), Vec::new())?.to_string_lossy().into_owned()),
             Call::Mknod(path, kind, mode, device) => {
                 rustix::fs::mknodat(CWD, self.at(path), *kind, permissions(*mode), *device).map(nothing)
             }
@@ -332,9 +329,7 @@ impl Side {
                 let names = xattr_names(&self.at(path))?.into_iter().filter(|name| !name.starts_with("trusted."));
                 Ok(format!("{:?}", names.collect::<Vec<_>>()))
             }
-            Call::Removexattr(path, name) => {
-                rustix::fs::lremovexattr(self.at(path), name.as_str()).map(nothing)
-            }
+            Call::Removexattr(path, name) => rustix::fs::lremovexattr(self.at(path), name.as_str()).map(nothing),
             Call::List(path) => Ok(format!("{:?}", list(&self.at(path))?)),
             Call::Access(path, mask) => {
                 let access = rustix::fs::Access::from_bits_truncate(*mask);
@@ -373,7 +368,13 @@ pub(crate) fn status(path: &Path, with_blocks: bool) -> Outcome {
     let found = statx(path)?;
     let mut text = format!(
         "mode {:o} links {} owner {}:{} size {} device {}:{}",
-        found.stx_mode, found.stx_nlink, found.stx_uid, found.stx_gid, found.stx_size, found.stx_rdev_major, found.stx_rdev_minor
+        found.stx_mode,
+        found.stx_nlink,
+        found.stx_uid,
+        found.stx_gid,
+        found.stx_size,
+        found.stx_rdev_major,
+        found.stx_rdev_minor
     );
     if with_blocks {
         write!(text, " blocks {}", found.stx_blocks).expect("a string");

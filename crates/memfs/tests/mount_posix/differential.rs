@@ -33,7 +33,9 @@ enum Change {
 impl Changes {
     /// Whether these, seen on tmpfs, are those on memfs.
     fn agree(self, ours: Self) -> bool {
-        let agree = |native, ours| native == ours || native == Change::Perhaps || ours == Change::Perhaps && native == Change::Unchanged;
+        let agree = |native, ours| {
+            native == ours || native == Change::Perhaps || ours == Change::Perhaps && native == Change::Unchanged
+        };
         agree(self.modified, ours.modified) && agree(self.changed, ours.changed)
     }
 }
@@ -55,8 +57,7 @@ fn change(before: &StatxTimestamp, after: &StatxTimestamp) -> Change {
 
 fn changes(before: Option<(u64, Times)>, after: Option<(u64, Times)>) -> Option<Changes> {
     let ((ino, before), (ino_after, after)) = (before?, after?);
-    (ino == ino_after)
-        .then(|| Changes { modified: change(&before.0, &after.0), changed: change(&before.1, &after.1) })
+    (ino == ino_after).then(|| Changes { modified: change(&before.0, &after.0), changed: change(&before.1, &after.1) })
 }
 
 /// The paths whose times a call may change: what it names, and their directories.

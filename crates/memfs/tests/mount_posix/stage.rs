@@ -57,8 +57,8 @@ impl Stage {
         }
         let mount_options = MountOptions::new().subtype("memfs").default_permissions().allow_other();
         let mount_options = mount_options.clear(MountFlag::NoDev).clear(MountFlag::NoSuid);
-        let mounted =
-            fusewire::mount(MemFs::new(wanted), &path, &mount_options, SessionConfig::default()).expect("mounting memfs");
+        let mounted = fusewire::mount(MemFs::new(wanted), &path, &mount_options, SessionConfig::default())
+            .expect("mounting memfs");
         (path, mounted)
     }
 
