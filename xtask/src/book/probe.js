@@ -7,6 +7,10 @@
   const setTheme = theme => {
     root.classList.remove('light', 'rust', 'coal', 'navy', 'ayu');
     root.classList.add(theme);
+    for (const sheet of document.querySelectorAll('link[rel=stylesheet]')) {
+      if (sheet.href.includes('tomorrow-night')) sheet.disabled = theme === 'light';
+      if (/\/highlight[^/]*\.css/.test(sheet.href)) sheet.disabled = theme !== 'light';
+    }
   };
   const numbers = colour => (colour.match(/[\d.]+/g) || []).map(Number);
   const luminance = colour => {

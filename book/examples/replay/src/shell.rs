@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 /// How long a command may take. The longest is the first `cargo build`.
@@ -51,9 +51,12 @@ impl Shell {
                 command.env(variable, path);
             }
         }
+        let binaries = binaries()?;
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::env::join_paths(binaries()?.into_iter().chain(std::env::split_paths(&path)))?;
+        let path = std::env::join_paths(std::iter::once(binaries.clone()).chain(std::env::split_paths(&path)))?;
         command.env("PATH", path).env("HOME", home.path());
+        // What a reader builds again each time is kept here; the programs still come to lie where the guide says.
+        command.env("CARGO_BUILD_BUILD_DIR", binaries.with_file_name("guide"));
         // A reader has none of what cargo sets for tests.
         let inherited = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let of_cargo = |name: &String| {
@@ -66,7 +69,7 @@ impl Shell {
         let mut child = command.spawn().context("starting bash")?;
         let mut stdin = child.stdin.take().context("taking the shell's input")?;
         let stdout = child.stdout.take().context("taking the shell's output")?;
-        writeln!(stdin, "exec 2>&1").context("starting bash")?;
+        writeln!(stdin, "exec 2>&1; umask 022").context("starting bash")?;
         let (sender, printed) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
@@ -144,15 +147,13 @@ impl Drop for Shell {
     }
 }
 
-/// The directories of the workspace's binaries.
-fn binaries() -> Result<Vec<PathBuf>> {
+/// The directory of the workspace's binaries.
+fn binaries() -> Result<PathBuf> {
     if let Some(directory) = std::env::var_os("FUSEWIRE_BIN_DIR") {
-        return Ok(vec![directory.into()]);
+        return Ok(directory.into());
     }
     // This is target/PROFILE/deps/NAME.
     let this = std::env::current_exe().context("finding this program")?;
-    let Some(directory) = this.ancestors().nth(2) else {
-        bail!("finding the binaries: {} has no place", this.display())
-    };
-    Ok(vec![directory.to_path_buf()])
+    let directory = this.ancestors().nth(2);
+    Ok(directory.with_context(|| format!("finding the binaries: {} has no place", this.display()))?.to_path_buf())
 }
