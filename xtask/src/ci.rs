@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::{fuzz, test, tidy, workspace};
+use crate::{book, fuzz, test, tidy, workspace};
 
 /// Flags of `cargo xtask ci`.
 #[derive(clap::Args)]
@@ -31,6 +31,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: clippy },
     Step { name: "rustdoc", run: rustdoc },
     Step { name: "test", run: tests },
+    Step { name: "book", run: |_| book::run_check() },
     Step { name: "fuzz", run: |ci| succeeded(fuzz::run_all(ci.fuzz_time)?) },
 ];
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod book;
 mod ci;
 mod demo;
 mod doctor;
@@ -35,6 +36,8 @@ enum Task {
     Test(test::Args),
     /// Compare the speed with that of other libraries, in the same run
     Bench(bench::Args),
+    /// Build the guide, make its generated pages, look at it in a browser
+    Book(book::Args),
     /// Run the suite in a virtual machine with a kernel of its own
     Vm(vm::Args),
     /// Check the rules of the house that no compiler knows
@@ -61,6 +64,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Book(args) => book::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),

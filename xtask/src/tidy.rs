@@ -2,6 +2,7 @@
 //! over the [`Tree`]; every fault is reported as `file:line: rule: message`. It mends nothing.
 
 mod architecture;
+mod generated;
 mod links;
 mod manifests;
 mod rust;
@@ -44,6 +45,7 @@ const RULES: &[Rule] = &[
     Rule { name: "licences", check: manifests::licences },
     Rule { name: "mount-and-session", check: architecture::mount_and_session },
     Rule { name: "proto-without-io", check: architecture::proto_without_io },
+    Rule { name: "generated-pages", check: generated::generated },
     Rule { name: "links", check: links::links },
 ];
 

@@ -13,7 +13,7 @@ const TABLES: &[&str] = &["dependencies", "build-dependencies", "dev-dependencie
 
 /// What a member may depend on within the workspace.
 struct Edges {
-    /// The package, or the end of its name after a `*`.
+    /// The package; or the end of its name after a `*`, or the beginning before one.
     package: &'static str,
     /// In `dependencies` and `build-dependencies`.
     uses: &'static [&'static str],
@@ -31,6 +31,8 @@ const EDGES: &[Edges] = &[
     Edges { package: "fusewire-testkit", uses: &["fusewire-proto", "fusewire"], tests_with: &[] },
     Edges { package: "fusewire-launch", uses: &["fusewire"], tests_with: &["fusewire-testkit"] },
     Edges { package: "*fs", uses: &["fusewire", "fusewire-launch"], tests_with: &["fusewire-testkit"] },
+    Edges { package: "guide-replay", uses: &[], tests_with: EVERYTHING },
+    Edges { package: "guide-*", uses: &["fusewire", "fusewire-launch"], tests_with: &["fusewire-testkit"] },
     Edges { package: "xtask", uses: &["fusewire-proto"], tests_with: &[] },
     Edges { package: "fusewire-tests", uses: EVERYTHING, tests_with: EVERYTHING },
     Edges { package: "fusewire-benches", uses: EVERYTHING, tests_with: EVERYTHING },
@@ -167,8 +169,11 @@ fn collect<'a>(above: &'a Table, prefix: &str, found: &mut Vec<Dependency<'a>>) 
     }
 }
 
-/// Whether a name of the table means this package: the same, or ending like it after a `*`.
+/// Whether a name of the table means this package: the same, ending like it after a `*`, or beginning like it before one.
 fn fits(name: &str, package: &str) -> bool {
+    if let Some(start) = name.strip_suffix('*').filter(|start| !start.is_empty()) {
+        return package.starts_with(start);
+    }
     name.strip_prefix('*').map_or(name == package, |end| package.ends_with(end))
 }
 

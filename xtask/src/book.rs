@@ -1,0 +1,64 @@
+//! `cargo xtask book`: builds the guide with mdBook, makes its generated pages, and looks at it in a browser. The guide's
+//! programs and sessions are tests of the packages in `book/examples`.
+
+mod check;
+mod generate;
+mod pages;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use xshell::{Shell, cmd};
+
+use crate::workspace::{self, find_program};
+pub(crate) use generate::faults;
+
+/// Flags of `cargo xtask book`.
+#[derive(Default, clap::Args)]
+pub(crate) struct Args {
+    /// Build it, show it on localhost, and build it again when a page changes
+    #[arg(long, conflicts_with = "check")]
+    serve: bool,
+    /// Write the generated pages anew, from the table of operations
+    #[arg(long)]
+    generate: bool,
+    /// Look at the pages in a headless Chromium: nothing runs over, diagrams show in both themes, the search finds
+    #[arg(long)]
+    check: bool,
+    /// With --check: keep the screenshots in this directory
+    #[arg(long, value_name = "DIRECTORY", requires = "check")]
+    screenshots: Option<std::path::PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let shell = workspace::shell()?;
+    if args.generate {
+        generate::write(&workspace::root()?)?;
+    }
+    install(&shell)?;
+    if args.serve {
+        cmd!(shell, "mdbook serve book").run()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    cmd!(shell, "mdbook build book").run()?;
+    let built = workspace::root()?.join("book/book");
+    println!("the book: {}", built.join("index.html").display());
+    if args.check {
+        check::run(&built, args.screenshots.as_deref())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `ci` runs: the book is built and looked at.
+pub(crate) fn run_check() -> Result<()> {
+    run(&Args { check: true, ..Args::default() }).map(|_| ())
+}
+
+fn install(shell: &Shell) -> Result<()> {
+    if find_program("mdbook").is_none() {
+        println!("mdbook is missing; installing it with cargo");
+        cmd!(shell, "cargo install mdbook --locked").run().context("installing mdbook")?;
+    }
+    Ok(())
+}

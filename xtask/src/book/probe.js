@@ -1,0 +1,73 @@
+// Runs in each page while it is checked: takes the theme of the query, and tells the harness what runs over and what
+// cannot be read. Not part of the book that readers get.
+(() => {
+  const query = new URLSearchParams(location.search);
+  const root = document.documentElement;
+  const name = location.pathname.split('/book/').pop();
+  const setTheme = theme => {
+    root.classList.remove('light', 'rust', 'coal', 'navy', 'ayu');
+    root.classList.add(theme);
+    for (const sheet of document.querySelectorAll('link[rel=stylesheet]')) {
+      if (sheet.href.includes('tomorrow-night')) sheet.disabled = theme === 'light';
+      if (/\/highlight[^/]*\.css/.test(sheet.href)) sheet.disabled = theme !== 'light';
+    }
+  };
+  const numbers = colour => (colour.match(/[\d.]+/g) || []).map(Number);
+  const luminance = colour => {
+    const [r, g, b] = numbers(colour).map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (a, b) => {
+    const [high, low] = [luminance(a), luminance(b)].sort((x, y) => y - x);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const scrolls = element => {
+    for (let above = element; above; above = above.parentElement) {
+      if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(above).overflowX)) return true;
+    }
+    return false;
+  };
+  const faults = theme => {
+    const found = [];
+    const width = root.clientWidth;
+    const content = document.querySelector('main');
+    if (content) {
+      for (const element of content.querySelectorAll('*')) {
+        const box = element.getBoundingClientRect();
+        if (box.width > 0 && box.right > width + 1 && !scrolls(element.parentElement)) {
+          found.push(`${element.tagName.toLowerCase()} runs over: ${Math.round(box.right)} of ${width} px: `
+            + `${(element.textContent || '').trim().slice(0, 60)}`);
+          break;
+        }
+      }
+    }
+    const ground = getComputedStyle(document.body).backgroundColor;
+    const page = numbers(ground)[3] === 0 ? getComputedStyle(root).backgroundColor : ground;
+    for (const text of document.querySelectorAll('main svg text')) {
+      const ratio = contrast(getComputedStyle(text).fill, page);
+      if (ratio < 4.5) {
+        found.push(`diagram text \`${text.textContent}\` has a contrast of ${ratio.toFixed(1)}`);
+        break;
+      }
+    }
+    return found.map(fault => `${theme}, ${width} px: ${fault}`);
+  };
+  const answer = () => {
+    if (query.get('theme')) setTheme(query.get('theme'));
+    if (!query.has('probe')) return;
+    const all = ['light', 'navy'].flatMap(theme => { setTheme(theme); return faults(theme); });
+    const search = query.get('search');
+    if (!search) return parent.postMessage({ name, faults: all }, '*');
+    const results = () => [...document.querySelectorAll('#mdbook-searchresults a, #searchresults a')].map(a => a.textContent);
+    const wait = left => {
+      if (results().length > 0 || left === 0) {
+        const titles = results();
+        const none = titles.length > 0 ? [] : [`the search finds nothing for \`${search}\``];
+        return parent.postMessage({ name, faults: all.concat(none), titles }, '*');
+      }
+      setTimeout(() => wait(left - 1), 100);
+    };
+    wait(100);
+  };
+  addEventListener('load', () => setTimeout(answer, 0));
+})();
