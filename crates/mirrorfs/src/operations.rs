@@ -286,8 +286,7 @@ impl fusewire::Filesystem for Mirror {
         let flags = if self.gathers_writes() { readable(flags) } else { flags };
         let how = flags | exclusive | OFlags::CREATE | OFlags::NOFOLLOW;
         let make = || openat(&parent, op.name.as_os_str(), how, mode(op.mode));
-        let file =
-            if has_sgid(op.mode) { self.identity.act_with_groups(cx, make)? } else { self.identity.act(cx, make)? };
+        let file = self.identity.make(cx, op.mode, make)?;
         self.created(OpenFile::new(file, flags))
     }
 
