@@ -107,22 +107,28 @@ pub fn examine(daemon: &str, start: impl Fn() -> Running) -> Report {
     report.add("what programs do, as of 7.31", {
         mounted(&start, Config::of_minor(31).lenient().with_patience(PATIENCE), |k| tour(k))
     });
-    report.add("unknown operations", refused(&start, config, |k| {
-        for opcode in [Opcode(60), Opcode(4095), Opcode(0x7fff_ffff)] {
-            let ticket = k.kernel().deliver_request(opcode, &[0; 64], Hostile::UnknownOpcode)?;
-            let _ = k.kernel().wait(ticket);
-        }
-        Ok(())
-    }));
+    report.add(
+        "unknown operations",
+        refused(&start, config, |k| {
+            for opcode in [Opcode(60), Opcode(4095), Opcode(0x7fff_ffff)] {
+                let ticket = k.kernel().deliver_request(opcode, &[0; 64], Hostile::UnknownOpcode)?;
+                let _ = k.kernel().wait(ticket);
+            }
+            Ok(())
+        }),
+    );
     report.add("malformed operations", refused(&start, config, malformed));
-    report.add("interrupts of what does not wait", refused(&start, config, |k| {
-        for _ in 0..20 {
-            let ticket = k.kernel().submit(fusewire_proto::op::Getattr::new(fusewire_proto::NodeId::ROOT))?;
-            k.kernel().interrupt(&ticket)?;
-            let _ = k.kernel().wait(ticket);
-        }
-        Ok(())
-    }));
+    report.add(
+        "interrupts of what does not wait",
+        refused(&start, config, |k| {
+            for _ in 0..20 {
+                let ticket = k.kernel().submit(fusewire_proto::op::Getattr::new(fusewire_proto::NodeId::ROOT))?;
+                k.kernel().interrupt(&ticket)?;
+                let _ = k.kernel().wait(ticket);
+            }
+            Ok(())
+        }),
+    );
     report.add("faults that a kernel makes", schedule(&start, config, Faults::LEGAL));
     report.add("faults that only an enemy makes", schedule(&start, config, Faults::all()));
     report

@@ -8,9 +8,9 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyWrite, Request, Session, SessionACL,
-    TimeOrNow, WriteFlags,
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyWrite, Request, Session,
+    SessionACL, TimeOrNow, WriteFlags,
 };
 use fusewire_testkit::report;
 use fusewire_testkit::{Mount, Running};
@@ -164,7 +164,8 @@ impl Filesystem for Flat {
     }
 
     fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let mut all = vec![(1, FileType::Directory, OsString::from(".")), (1, FileType::Directory, OsString::from(".."))];
+        let mut all =
+            vec![(1, FileType::Directory, OsString::from(".")), (1, FileType::Directory, OsString::from(".."))];
         let files = self.files.lock().unwrap();
         all.extend(files.iter().map(|(name, (ino, _))| (*ino, FileType::RegularFile, name.clone())));
         for (number, (ino, kind, name)) in all.into_iter().enumerate().skip(offset.try_into().unwrap()) {

@@ -8,8 +8,8 @@ use fusewire_proto::{Errno, Negotiated, NodeId, NotifyUnique, Opcode, Unique, ab
 
 use crate::kernel::exchange::Exchange;
 use crate::kernel::{Answer, Draft, Heard, Hostile};
-use crate::laws::{Law, LawBook};
 use crate::laws::ledger::Ledger;
+use crate::laws::{Law, LawBook};
 
 #[derive(Debug, Default)]
 pub(crate) struct State {

@@ -122,12 +122,8 @@ pub fn run(model: &Model, start: impl Fn() -> Running) -> Result<(), Difference>
     if let Some(place) = seed.first_chunk_mut() {
         *place = model.seed.to_le_bytes();
     }
-    let config = TestConfig {
-        cases: model.cases,
-        failure_persistence: None,
-        max_shrink_iters: 20_000,
-        ..TestConfig::default()
-    };
+    let config =
+        TestConfig { cases: model.cases, failure_persistence: None, max_shrink_iters: 20_000, ..TestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
     let steps = step::sequences(model.features, model.steps);
     let outcome = runner.run(&steps, |steps| compare(model, &steps, &start).map_err(TestCaseError::fail));
