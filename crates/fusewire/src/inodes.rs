@@ -248,6 +248,18 @@ impl<K: Eq + Hash, T> InodeTable<K, T> {
         }
     }
 
+    /// Calls `visit` with each node and its inode, the root excepted. `visit` must not use the table.
+    pub fn for_each(&self, mut visit: impl FnMut(NodeId, &Arc<T>)) {
+        for (number, shard) in self.shards.iter().enumerate() {
+            for (index, slot) in read(shard).slots.iter().enumerate() {
+                let known = slot.inode.as_ref().zip(u32::try_from(index).ok());
+                if let Some((known, place)) = known {
+                    visit(Place { shard: number, slot: place, uses: slot.uses }.node(), &known.value);
+                }
+            }
+        }
+    }
+
     /// How often `node` was looked up and not forgotten; 0 if it is not known. The root counts as 1.
     #[must_use]
     pub fn lookups(&self, node: NodeId) -> u64 {
@@ -376,6 +388,19 @@ mod tests {
         assert_eq!(table.forget(old, 1).as_deref(), Some(&50));
         assert_eq!(table.look_up(&5).map(|(node, _)| node), Some(new));
         table.detach(NodeId(77));
+    }
+
+    #[test]
+    fn each_node_is_visited_once() {
+        let table = InodeTable::new(0, 0);
+        let mut given: Vec<_> = (1..100).map(|key| (table.insert(key, key).0, key)).collect();
+        let (gone, _) = given.swap_remove(50);
+        table.forget(gone, 1);
+        let mut visited = Vec::new();
+        table.for_each(|node, value| visited.push((node, **value)));
+        visited.sort();
+        given.sort();
+        assert_eq!(visited, given);
     }
 
     #[test]

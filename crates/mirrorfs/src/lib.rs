@@ -31,6 +31,7 @@ mod operations;
 mod options;
 mod permissions;
 mod places;
+mod pruning;
 mod reopen;
 mod view;
 mod xattrs;

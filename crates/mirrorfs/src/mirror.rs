@@ -15,10 +15,11 @@ use crate::cache::Caching;
 use crate::credentials::{Identity, errno};
 use crate::directory::Directory;
 use crate::error::Error;
-use crate::inode::{Held, Inode, Key};
+use crate::inode::{Held, Inode, Key, Place};
 use crate::open::OpenFile;
 use crate::options::{Options, Xattrs};
 use crate::places::Places;
+use crate::pruning::Pruner;
 use crate::reopen::Reopener;
 use crate::view::View;
 use crate::xattrs;
@@ -36,8 +37,9 @@ const PLACE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC
 ///
 /// # Limits
 /// Served by root, inodes that the kernel remembers take half of the file descriptors that the process may have, at most;
-/// the rest is found by file handles, where the source's filesystem has them. Without them, each inode takes a descriptor:
-/// see [`raise_descriptor_limit`](crate::raise_descriptor_limit).
+/// the rest is found by file handles, where the source's filesystem has them. Without them, each inode takes a descriptor;
+/// when half of those are taken, the kernel is asked to forget what it does not use (Linux 6.18). Before that,
+/// [`raise_descriptor_limit`](crate::raise_descriptor_limit) is what helps.
 #[derive(Debug)]
 pub struct Mirror {
     pub(crate) options: Options,
@@ -45,8 +47,9 @@ pub struct Mirror {
     pub(crate) identity: Identity,
     pub(crate) view: Option<View>,
     pub(crate) reopener: Reopener,
-    pub(crate) inodes: InodeTable<Key, Inode>,
+    pub(crate) inodes: Arc<InodeTable<Key, Inode>>,
     pub(crate) places: Places,
+    pub(crate) pruner: Pruner,
     pub(crate) files: HandleTable<OpenFile>,
     pub(crate) directories: HandleTable<Directory>,
     source: Source,
@@ -114,8 +117,9 @@ impl Mirror {
             identity,
             reopener: Reopener::default(),
             source,
+            pruner: Pruner::new(places.budget()),
             places,
-            inodes: InodeTable::new(key, root),
+            inodes: Arc::new(InodeTable::new(key, root)),
             files: HandleTable::new(),
             directories: HandleTable::new(),
             agreed: OnceLock::new(),
@@ -219,7 +223,8 @@ impl Mirror {
 
     /// As [`child`](Self::child), for a name that is most likely not known yet.
     pub(crate) fn open_child(&self, parent: &Held, name: &Name) -> Result<reply::Entry, Errno> {
-        let place = openat(parent, name.as_os_str(), PLACE, Mode::empty()).map_err(errno)?;
+        let open = || openat(parent, name.as_os_str(), PLACE, Mode::empty());
+        let place = self.pruner.make_room(open).map_err(errno)?;
         let stat = fstat(&place).map_err(errno)?;
         Ok(self.adopt(&stat, place))
     }
@@ -231,6 +236,9 @@ impl Mirror {
         }
         let key = Key::of(stat);
         let place = self.places.hold(&self.reopener, place, key);
+        if let Place::Descriptor(_) = place {
+            self.pruner.held(self.places.descriptors());
+        }
         let (node, _) = self.inodes.insert(key, Inode::new(place, key));
         self.entry(node, stat)
     }
@@ -255,7 +263,10 @@ impl Mirror {
         let stat = fstat(&file).map_err(errno)?;
         let entry = match self.known(&stat, &file) {
             Some(entry) => entry,
-            None => self.adopt(&stat, self.reopener.open(file.as_fd(), OFlags::PATH).map_err(errno)?),
+            None => {
+                let open = || self.reopener.open(file.as_fd(), OFlags::PATH);
+                self.adopt(&stat, self.pruner.make_room(open).map_err(errno)?)
+            }
         };
         let inode = self.inodes.get(entry.node).ok_or(Errno::ESTALE)?;
         let opened = self.opened(&inode, file, Some(&stat))?;

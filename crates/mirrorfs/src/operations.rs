@@ -51,7 +51,10 @@ impl Mirror {
 
     fn open_file(&self, cx: &Context<'_>, inode: &Held, op: &op::Open) -> Result<OpenFile, Errno> {
         let flags = source_flags(op.flags);
-        let open = |flags| self.reopener.open(inode.as_fd(), flags).map(|file| OpenFile::new(file, flags));
+        let open = |flags| {
+            let file = self.pruner.make_room(|| self.reopener.open(inode.as_fd(), flags))?;
+            Ok(OpenFile::new(file, flags))
+        };
         if for_execution(op.flags) {
             // The kernel has checked that the caller may execute it; to read it may be forbidden.
             return open(flags).map_err(errno);
@@ -177,8 +180,13 @@ impl fusewire::Filesystem for Mirror {
         Ok(())
     }
 
-    fn ready(&self, negotiated: &Negotiated, _: &Notifier) {
+    fn ready(&self, negotiated: &Negotiated, notifier: &Notifier) {
         self.agree(negotiated.flags);
+        self.pruner.ready(&self.inodes, negotiated.minor, notifier);
+    }
+
+    fn destroy(&self) {
+        self.pruner.stop();
     }
 
     fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
@@ -285,9 +293,8 @@ impl fusewire::Filesystem for Mirror {
         let flags = source_flags(op.flags);
         let flags = if self.gathers_writes() { readable(flags) } else { flags };
         let how = flags | exclusive | OFlags::CREATE | OFlags::NOFOLLOW;
-        let make = || openat(&parent, op.name.as_os_str(), how, mode(op.mode));
-        let file =
-            if has_sgid(op.mode) { self.identity.act_with_groups(cx, make)? } else { self.identity.act(cx, make)? };
+        let make = || self.pruner.make_room(|| openat(&parent, op.name.as_os_str(), how, mode(op.mode)));
+        let file = self.identity.make(cx, op.mode, make)?;
         self.created(OpenFile::new(file, flags))
     }
 
@@ -341,7 +348,8 @@ impl fusewire::Filesystem for Mirror {
 
     fn opendir(&self, cx: &Context<'_>, op: op::Opendir) -> Result<reply::Opened, Errno> {
         let inode = self.inode(op.node)?;
-        let open = || self.reopener.open(inode.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let open = || self.pruner.make_room(|| self.reopener.open(inode.as_fd(), flags));
         let directory = self.identity.act(cx, open)?;
         let handle = self.directories.insert(Directory::new(directory));
         Ok(reply::Opened::new(handle).with_flags(self.caching.directory_flags()))

@@ -67,6 +67,16 @@ impl Places {
         }
     }
 
+    /// How many inodes may be held by descriptors, if there is another way.
+    pub(crate) fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// How many inodes are held by descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Holds what `place` is open on, with `O_PATH`.
     pub(crate) fn hold(&self, reopener: &Reopener, place: OwnedFd, key: Key) -> Place {
         if self.held.load(Ordering::Relaxed) >= self.budget
