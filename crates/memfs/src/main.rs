@@ -14,7 +14,7 @@ fn main() -> ExitCode {
 fn command() -> Command {
     Command::new("memfs", env!("CARGO_PKG_VERSION"))
         .about("Mounts a RAM disk: an empty filesystem in memory, with a limit")
-        .value("size", "BYTES", "no more data than this; k, m, g, t, % (default: 50%)")
+        .value("size", "BYTES", "no more data; k, m, g, t, % of RAM (default: 50%)")
         .value("nr_inodes", "N", "no more files than this (default: RAM / 8k)")
         .value("mode", "OCTAL", "permissions of the root (default: 1777)")
         .value("uid", "N", "owner of the root (default: who mounts)")
