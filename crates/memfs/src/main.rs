@@ -1,40 +1,80 @@
 //! The command `memfs`: mounts a filesystem in memory and serves it until it is unmounted.
 #![forbid(unsafe_code)]
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use fusewire::SessionConfig;
-use fusewire::mount::MountOptions;
-use memfs::{MemFs, Options};
+use fusewire::mount::{MountFlag, MountOptions};
+use fusewire_launch::{Command, Invocation, run};
+use memfs::{AccessTimes, MemFs, OptionError, Options};
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("memfs: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    run(command(), |invocation| Ok(MemFs::new(options(invocation)?)))
 }
 
-fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let mut words = std::env::args().skip(1);
-    let mountpoint = words.next().ok_or("usage: memfs MOUNTPOINT [OPTION=VALUE,...]")?;
+fn command() -> Command {
+    Command::new("memfs", env!("CARGO_PKG_VERSION"))
+        .about("Mounts a RAM disk: an empty filesystem in memory, with a limit")
+        .value("size", "BYTES", "no more data; k, m, g, t, % of RAM (default: 50%)")
+        .value("nr_inodes", "N", "no more files than this (default: RAM / 8k)")
+        .value("mode", "OCTAL", "permissions of the root (default: 1777)")
+        .value("uid", "N", "owner of the root (default: who mounts)")
+        .value("gid", "N", "group of the root (default: who mounts)")
+        .mount_options(MountOptions::new().default_permissions())
+}
+
+/// What one command line wants.
+fn options(invocation: &Invocation) -> Result<Options, OptionError> {
     let mut options = Options::default();
-    let mut mount_options = MountOptions::new().subtype("memfs").source("memfs").default_permissions();
-    for word in words.next().unwrap_or_default().split(',').filter(|word| !word.is_empty()) {
-        let (name, value) = word.split_once('=').unwrap_or((word, ""));
-        match name {
-            "allow_other" => mount_options = mount_options.allow_other(),
-            "dev" => mount_options = mount_options.clear(fusewire::mount::MountFlag::NoDev),
-            "suid" => mount_options = mount_options.clear(fusewire::mount::MountFlag::NoSuid),
-            _ if options.set(name, value)? => {}
-            _ => return Err(format!("unknown option {word}").into()),
+    for name in Options::NAMES {
+        for value in invocation.values(name) {
+            options.set(name, &value.to_string_lossy())?;
         }
     }
-    let mut mounted =
-        fusewire::mount(MemFs::new(options), Path::new(&mountpoint), &mount_options, SessionConfig::default())?;
-    mounted.wait()?;
-    Ok(())
+    let mount = invocation.mount_options();
+    if mount.has(MountFlag::NoAtime) {
+        options.access_times = AccessTimes::Never;
+    } else if mount.has(MountFlag::StrictAtime) {
+        options.access_times = AccessTimes::Always;
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use fusewire::{Gid, Uid};
+
+    use super::*;
+
+    fn read(words: &str) -> Result<Options, String> {
+        let invocation = command().parse(words.split(' ')).map_err(|error| error.to_string())?;
+        options(&invocation).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn definition_is_sound_and_names_all_options() {
+        let mut definition = command().clap_command();
+        definition.clone().debug_assert();
+        let help = definition.render_help().to_string();
+        for name in Options::NAMES {
+            assert!(help.contains(&format!("{name}=")), "{name} is not in\n{help}");
+        }
+        assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+    }
+
+    #[test]
+    fn options_are_read() {
+        let found = read("memfs none /mnt -o size=1m,nr_inodes=2k,mode=700,uid=1,gid=2,noatime").expect("options");
+        assert_eq!((found.size, found.inodes, found.mode), (1 << 20, 2048, 0o700));
+        assert_eq!((found.uid, found.gid, found.access_times), (Uid(1), Gid(2), AccessTimes::Never));
+        assert_eq!(read("memfs /mnt -o strictatime").expect("options").access_times, AccessTimes::Always);
+        assert_eq!(read("memfs /mnt -o size=1m -o size=2m").expect("options").size, 2 << 20);
+        assert_eq!(read("memfs /mnt"), Ok(Options::default()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_in_a_line() {
+        let error = read("memfs /mnt -o size=banana").expect_err("no size");
+        assert!(error.starts_with("reading option size=banana: expected a number of bytes"), "{error}");
+        assert!(read("memfs /mnt -o mode=-1").is_err() && read("memfs /mnt -o sise=1m").is_err());
+    }
 }

@@ -41,7 +41,7 @@ pub struct Options {
 
 /// An option that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("option {option}={value}: {reason}")]
+#[error("reading option {option}={value}: {reason}")]
 pub struct OptionError {
     option: &'static str,
     value: String,
@@ -162,7 +162,7 @@ mod tests {
             ["", "banana", "-1", "+1", "1.5g", "k", "%", "1kk", "1 k", "99999999999g", "99999999999999999999", "5€"]
         {
             let error = parse_size(text).expect_err(text).to_string();
-            assert!(error.starts_with(&format!("option size={text}: ")), "{error}");
+            assert!(error.starts_with(&format!("reading option size={text}: ")), "{error}");
         }
     }
 
