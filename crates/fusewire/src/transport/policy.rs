@@ -36,20 +36,37 @@ const BUSY: u32 = 8;
 /// What the signs of a reader too many must add up to, before there is one less.
 const SLACK: u32 = 64;
 
+/// Ticks without a sign that a reader is missing, before they get longer: a tick takes time from the readers.
+const CALM: u32 = 8;
+/// How much longer they get at most. A first request that blocks holds the others up for one such tick.
+const LONGEST: u32 = 4;
+
 /// What was seen at the ticks before.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Policy {
     served: u64,
+    calm: u32,
     quiet: u32,
     busy: u32,
     slack: u32,
 }
 
 impl Policy {
+    /// How long the next tick is to be, as a multiple of the shortest.
+    pub(super) fn stretch(&self) -> u32 {
+        match self.calm / CALM {
+            0 => 1,
+            1 => 2,
+            _ => LONGEST,
+        }
+    }
+
     /// Decides after a tick. `cpus` is how many readers can work at the same time.
     pub(super) fn decide(&mut self, seen: Seen, cpus: usize) -> Decision {
         let progress = seen.served != self.served;
         self.served = seen.served;
+        let calm = seen.waiting > 0 || progress && !seen.pending;
+        self.calm = if calm { self.calm.saturating_add(1) } else { 0 };
         if seen.waiting > 0 {
             self.busy = 0;
             self.quiet = if progress { 0 } else { self.quiet + 1 };
@@ -92,6 +109,20 @@ mod tests {
     fn one_reader_that_keeps_up_stays_alone() {
         let steady = |tick| Seen { readers: 1, waiting: 1, served: tick * 100, pending: false };
         assert!(run(&mut Policy::default(), 1000, steady).iter().all(|decision| *decision == Decision::Watch));
+    }
+
+    #[test]
+    fn ticks_get_longer_while_readers_keep_up_and_short_again_when_they_do_not() {
+        let mut policy = Policy::default();
+        assert_eq!(policy.stretch(), 1);
+        run(&mut policy, 1000, |tick| Seen { readers: 1, waiting: 1, served: tick * 100, pending: false });
+        assert_eq!(policy.stretch(), LONGEST);
+        policy.decide(Seen { readers: 1, waiting: 0, served: 7, pending: true }, 2);
+        assert_eq!(policy.stretch(), 1);
+        run(&mut policy, 1000, |tick| Seen { readers: 1, waiting: 0, served: 7 + tick, pending: false });
+        assert_eq!(policy.stretch(), LONGEST);
+        policy.decide(Seen { readers: 1, waiting: 0, served: 1007, pending: false }, 2);
+        assert_eq!(policy.stretch(), 1);
     }
 
     #[test]

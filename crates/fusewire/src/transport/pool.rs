@@ -14,7 +14,7 @@ use crate::context::{Slot, Slots};
 use crate::transport::policy::{Decision, Policy, Seen};
 use crate::transport::{Received, ReplyBuffer, RequestBuffer, Service, Transport, respond};
 
-/// The time between two looks of the watch, while something happens.
+/// The shortest time between two looks of the watch, while something happens.
 const TICK: Duration = Duration::from_millis(2);
 
 /// How many threads may serve a session.
@@ -187,7 +187,7 @@ impl Pool<'_> {
             // A full tick, whatever else the bell rings for: less time would look like a blocked reader.
             roster = self
                 .bell
-                .wait_timeout_while(roster, TICK, |_| !self.ended.load(Ordering::SeqCst))
+                .wait_timeout_while(roster, TICK * policy.stretch(), |_| !self.ended.load(Ordering::SeqCst))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
             match policy.decide(self.see(&roster), self.cpus) {
