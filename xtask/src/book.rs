@@ -7,7 +7,7 @@ mod pages;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::workspace::{self, find_program};
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Write the generated pages anew, from the table of operations
     #[arg(long)]
     generate: bool,
-    /// Look at the pages in a headless Chromium: nothing runs over, diagrams show in both themes, the search finds
+    /// Look at the pages in a headless Chromium: nothing runs over, diagrams show in both themes, the search finds, words are spelt right
     #[arg(long)]
     check: bool,
     /// With --check: keep the screenshots in this directory
@@ -45,6 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let built = workspace::root()?.join("book/book");
     println!("the book: {}", built.join("index.html").display());
     if args.check {
+        spell(&shell)?;
         check::run(&built, args.screenshots.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
@@ -53,6 +54,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// What `ci` runs: the book is built and looked at.
 pub(crate) fn run_check() -> Result<()> {
     run(&Args { check: true, ..Args::default() }).map(|_| ())
+}
+
+/// Words that are often misspelt.
+fn spell(shell: &Shell) -> Result<()> {
+    if find_program("codespell").is_none() {
+        ensure!(
+            !workspace::in_ci(),
+            "checking the spelling: there is no codespell (Debian: apt-get install codespell)"
+        );
+        println!("no codespell here: the spelling is not checked");
+        return Ok(());
+    }
+    cmd!(shell, "codespell --ignore-words-list crate book/src README.md CONTRIBUTING.md").run()?;
+    Ok(())
 }
 
 fn install(shell: &Shell) -> Result<()> {

@@ -1,5 +1,5 @@
-// ANCHOR: all
 //! The first program of the guide: a directory with one file in it.
+// ANCHOR: all
 #![forbid(unsafe_code)]
 
 // ANCHOR: head

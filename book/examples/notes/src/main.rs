@@ -1,5 +1,5 @@
-// ANCHOR: all
 //! The second program of the guide: files that can be made, written, read and removed, all in one directory.
+// ANCHOR: all
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

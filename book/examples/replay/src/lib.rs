@@ -13,30 +13,35 @@ pub use chapter::{Chapter, Step};
 pub use pattern::difference;
 pub use shell::Shell;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-/// Follows all steps of a chapter of the book, such as `first.md`, in an empty home directory.
+/// Follows all steps of chapters of the book, such as `first.md`, one after the other, in an empty home directory.
 ///
 /// # Errors
 /// A file cannot be written, a command does not print what the chapter says, or it fails where the chapter shows no output.
-pub fn follow(chapter: &str) -> Result<()> {
-    let chapter = Chapter::read(chapter)?;
+pub fn follow(chapters: &[&str]) -> Result<()> {
     let mut shell = Shell::start()?;
-    for step in &chapter.steps {
-        match step {
-            Step::File { path, text } => shell.write(path, text)?,
-            Step::Command { line, command, expected } => {
-                let at = format!("{}:{line}: $ {command}", chapter.name);
-                println!("{at}");
-                let (printed, status) = shell.run(command).with_context(|| at.clone())?;
-                if let Some(difference) = difference(expected, &printed) {
-                    bail!("{at}: {difference}\n---- expected\n{expected}---- printed (status {status})\n{printed}----");
-                }
-                if status != 0 && expected.is_empty() {
-                    bail!("{at}: exit status {status}\n---- printed\n{printed}----");
+    for name in chapters {
+        for step in Chapter::read(name)?.steps {
+            match step {
+                Step::File { path, text } => shell.write(&path, &text)?,
+                Step::Command { line, command, expected } => {
+                    let at = format!("{name}:{line}: $ {command}");
+                    println!("{at}");
+                    let (printed, status) = shell.run(&command).with_context(|| at.clone())?;
+                    compare(&expected, &printed, status).with_context(|| at)?;
                 }
             }
         }
     }
     shell.finish()
+}
+
+/// A command that fails must at least say so in the chapter.
+fn compare(expected: &str, printed: &str, status: i32) -> Result<()> {
+    if let Some(difference) = difference(expected, printed) {
+        bail!("{difference}\n---- expected\n{expected}---- printed (status {status})\n{printed}----");
+    }
+    ensure!(status == 0 || !expected.is_empty(), "exit status {status}");
+    Ok(())
 }

@@ -1,33 +1,57 @@
 //! Each chapter with commands is followed to the letter, in an empty home directory and on real mounts.
 //! The tests need root, as the chapters say where they do.
 
-/// Follows a chapter; the message of a failure says where it went wrong.
-fn follow(chapter: &str) {
-    if let Err(error) = guide_replay::follow(chapter) {
-        panic!("following {chapter}: {error:#}");
+/// Follows chapters in one home; the message of a failure says where it went wrong.
+fn follow(chapters: &[&str]) {
+    if let Err(error) = guide_replay::follow(chapters) {
+        panic!("following {chapters:?}: {error:#}");
     }
 }
 
-/// A reader who has nothing but Rust and a clone of the workspace gets through the second chapter.
+/// A reader who has nothing but Rust and a clone of the workspace gets to a filesystem, and then to tests of it.
 #[test]
-fn first_filesystem_is_made_as_the_guide_says() {
-    follow("first.md");
+fn first_filesystem_is_made_and_tested_as_the_guide_says() {
+    follow(&["first.md", "testing.md"]);
 }
 
 /// The messages of one `cat` are those that the first chapter shows.
 #[test]
 fn messages_of_one_cat_are_as_shown() {
-    follow("what.md");
+    follow(&["what.md"]);
 }
 
 /// Options and error messages of mounting are as the guide shows them.
 #[test]
 fn errors_of_mounting_are_as_shown() {
-    follow("mounting.md");
+    follow(&["mounting.md"]);
 }
 
 /// A node lives as long as the guide says.
 #[test]
 fn life_of_a_node_is_as_shown() {
-    follow("nodes.md");
+    follow(&["nodes.md"]);
+}
+
+/// Names are asked for as often as the guide says.
+#[test]
+fn lookups_are_as_many_as_shown() {
+    follow(&["caching.md"]);
+}
+
+/// Permissions are checked where the guide says.
+#[test]
+fn permissions_are_checked_as_shown() {
+    follow(&["permissions.md"]);
+}
+
+/// A connection is looked at and aborted as the guide says.
+#[test]
+fn abort_of_a_connection_is_as_shown() {
+    follow(&["hangs.md"]);
+}
+
+/// The tutorial filesystem and its peers work as shown.
+#[test]
+fn reference_filesystems_work_as_shown() {
+    follow(&["filesystems.md"]);
 }

@@ -1,5 +1,5 @@
-// ANCHOR: program
 //! The third program of the guide: directories, renaming, and files that live on while they are in use.
+// ANCHOR: program
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
