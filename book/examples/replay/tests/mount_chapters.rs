@@ -3,9 +3,8 @@
 
 /// Follows chapters in one home; the message of a failure says where it went wrong.
 fn follow(chapters: &[&str]) {
-    if let Err(error) = guide_replay::follow(chapters) {
-        panic!("following {chapters:?}: {error:#}");
-    }
+    let followed = guide_replay::follow(chapters).map_err(|error| format!("following {chapters:?}: {error:#}"));
+    assert_eq!(followed, Ok(()));
 }
 
 /// A reader who has nothing but Rust and a clone of the workspace gets to a filesystem, and then to tests of it.
