@@ -1,4 +1,51 @@
-//! The side of the kernel in memory.
+//! The side of the kernel in memory: test any FUSE daemon in `cargo test`, with no root, no `/dev/fuse`, no mount, no sleep.
+//!
+//! A [`Mount`] looks like a mounted filesystem to a test. Below it, a [`Kernel`](kernel::Kernel) asks the daemon what Linux
+//! would ask, keeps what Linux keeps, and checks every answer against the [law book](laws): a rule that is broken fails the
+//! test at the line where it shows, and prints the messages that led there.
+//!
+//! A complete test of a filesystem:
+//!
+//! ```
+//! use std::time::Duration;
+//! use fusewire::{Attr, Context, Errno, FileType, Filesystem, NodeId, op, reply};
+//! use fusewire_testkit::Mount;
+//!
+//! /// A filesystem that is an empty directory.
+//! struct Empty;
+//!
+//! impl Filesystem for Empty {
+//!     fn getattr(&self, _: &Context<'_>, op: op::Getattr) -> Result<reply::Attributes, Errno> {
+//!         let attr = Attr::new(op.node.0, FileType::DIRECTORY, 0o755);
+//!         Ok(reply::Attributes::new(attr, Duration::from_secs(1)))
+//!     }
+//!
+//!     fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
+//!         Err(Errno::ENOENT)
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Errno> {
+//! let k = Mount::of(Empty)?;
+//! assert_eq!(k.stat("/")?.file_type(), FileType::DIRECTORY);
+//! assert_eq!(k.stat("/missing"), Err(Errno::ENOENT));
+//! k.unmount();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`vfs`] | paths, open files and caches: what programs see |
+//! | [`kernel`] | the connection below: requests, answers, interrupts, forgetting |
+//! | [`laws`] | the rules of the protocol, each with a name and a source |
+//! | [`model`] | random operations against a simple filesystem in memory, shrunk to the shortest that differs |
+//! | [`faults`] | everything at the worst moment, from a seed |
+//! | [`report`] | what any daemon does with all that a kernel may ask, as text |
+//! | [`wire`] | how messages travel: a pair of sockets, queues in memory, a function call |
+//!
+//! Daemons need not be made with `fusewire`: whatever serves an open file descriptor can be given one end of a pair of sockets
+//! ([`Mount::over_socket`], [`Running::program`]).
 #![forbid(unsafe_code)]
 
 pub mod faults;
@@ -14,3 +61,8 @@ pub mod wire;
 
 pub use running::{Connection, Inspect, Running};
 pub use vfs::Mount;
+
+/// The README's examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

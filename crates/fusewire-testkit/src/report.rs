@@ -103,9 +103,9 @@ pub fn examine(daemon: &str, start: impl Fn() -> Running) -> Report {
     let mut report = Report { daemon: daemon.to_owned(), chapters: Vec::new(), laws: LawBook::default() };
     let config = Config::default().lenient().with_patience(PATIENCE);
     report.add("negotiation, 7.31 to 7.45", negotiate(&start));
-    report.add("what programs do", mounted(&start, config, |k| tour(k)));
+    report.add("what programs do", mounted(&start, config, tour));
     report.add("what programs do, as of 7.31", {
-        mounted(&start, Config::of_minor(31).lenient().with_patience(PATIENCE), |k| tour(k))
+        mounted(&start, Config::of_minor(31).lenient().with_patience(PATIENCE), tour)
     });
     report.add(
         "unknown operations",

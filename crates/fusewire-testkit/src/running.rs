@@ -163,10 +163,9 @@ impl Connection {
         let ended = self.kernel.has_ended();
         match std::mem::replace(&mut self.host, Host::Elsewhere) {
             Host::Thread(thread) if ended => {
-                if let Err(panic) = thread.join() {
-                    if !std::thread::panicking() {
-                        std::panic::resume_unwind(panic);
-                    }
+                let panic = thread.join().err().filter(|_| !std::thread::panicking());
+                if let Some(panic) = panic {
+                    std::panic::resume_unwind(panic);
                 }
             }
             Host::Process(mut child) => {

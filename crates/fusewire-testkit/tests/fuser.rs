@@ -1,6 +1,6 @@
 //! A filesystem written with `fuser` 0.18, over a pair of sockets, and what it breaks.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

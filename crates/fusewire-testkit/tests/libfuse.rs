@@ -3,7 +3,7 @@
 //! Its source is an example that Debian's libfuse3-dev brings along. Without that package or a compiler there is nothing to
 //! examine: the test says so, and fails where the environment variable `CI` is set.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

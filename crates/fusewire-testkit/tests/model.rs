@@ -1,7 +1,5 @@
 //! The model test: a filesystem that is right passes, one that is wrong is shown with the shortest sequence.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod support;
 
 use fusewire_testkit::kernel::Config;

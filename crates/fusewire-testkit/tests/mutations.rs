@@ -1,6 +1,6 @@
 //! Each way of being wrong is caught by the law that has its name; the same run without the fault breaks none.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod support;
 
@@ -12,7 +12,8 @@ use fusewire_testkit::kernel::{Config, Hostile};
 use fusewire_testkit::laws::LawBook;
 use fusewire_testkit::vfs::Range;
 use fusewire_testkit::{Mount, Running};
-use support::{Flaw, Spoil, Spoiler, direct, threaded};
+use support::spoiler::{Spoil, Spoiler};
+use support::{Flaw, direct, threaded};
 
 /// Notes what is broken, and does not wait long for what is lost.
 fn config() -> Config {
@@ -21,11 +22,7 @@ fn config() -> Config {
 
 /// A little of everything. What goes wrong shows in the laws; the outcomes are of no interest.
 fn life(daemon: Running) -> LawBook {
-    let connection = match Mount::new(daemon, config()) {
-        Ok(k) => k,
-        Err(errno) => panic!("INIT was refused with {errno:?}"),
-    };
-    let k = connection;
+    let k = Mount::new(daemon, config()).unwrap();
     let _ = k.mkdir("/dir", 0o755);
     for name in ["/dir/a", "/dir/b", "/dir/c"] {
         let _ = k.write(name, b"contents");
@@ -48,11 +45,10 @@ fn life(daemon: Running) -> LawBook {
     {
         let _ = one.lock(Range::all(), LockKind::WRITE);
         let _ = two.test_lock(Range::all(), LockKind::WRITE);
-        if !k.kernel().is_direct() {
-            if let Ok(blocked) = two.begin_lock(Range::all(), LockKind::WRITE) {
-                let _ = blocked.interrupt();
-                let _ = blocked.wait();
-            }
+        let waits = !k.kernel().is_direct();
+        if let Some(Ok(blocked)) = waits.then(|| two.begin_lock(Range::all(), LockKind::WRITE)) {
+            let _ = blocked.interrupt();
+            let _ = blocked.wait();
         }
         let _ = one.lock(Range::all(), LockKind::UNLOCK);
     }

@@ -1,5 +1,4 @@
 //! The mount without a mount: what programs see, and what the daemon is asked.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 

@@ -330,10 +330,9 @@ impl Schedule {
             } else {
                 kernel.call(op::Release::new(open.node, open.handle))
             };
-            match outcome {
-                Err(errno @ (Errno::ENOTCONN | Errno::ECONNABORTED)) => return Err(errno),
-                // Nobody looks at the answer.
-                _ => {}
+            // Nobody looks at the answer.
+            if let Err(errno @ (Errno::ENOTCONN | Errno::ECONNABORTED)) = outcome {
+                return Err(errno);
             }
         }
         Ok(())

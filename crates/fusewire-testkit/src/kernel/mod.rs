@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fusewire_proto::ext::{Extensions, ExtensionsBuilder};
 use fusewire_proto::op;
 use fusewire_proto::{
     Errno, InitFlags, Negotiated, NodeId, Opcode, Request, RequestHeader, Unique, abi, encode_request,
@@ -15,6 +14,7 @@ use fusewire_proto::{
 
 mod answer;
 mod config;
+mod delivery;
 mod end;
 mod exchange;
 mod inbox;
@@ -22,12 +22,13 @@ mod state;
 
 pub use answer::Answer;
 pub use config::{Caller, Config, Strictness};
+pub use delivery::{Draft, Hostile, Ticket};
 pub use inbox::Heard;
 
 use crate::laws::{Law, LawBook};
 use crate::running::Inspect;
 use crate::wire::{Received, Wire};
-use state::{Errand, Expected, Pending, State};
+use state::{Errand, State};
 
 /// The kernel's side of a connection. Clones are the same connection, for concurrent callers.
 #[derive(Clone)]
@@ -44,32 +45,6 @@ struct Shared {
     bell: Condvar,
     /// Room for a message; whoever receives has it.
     room: Mutex<Vec<u8>>,
-}
-
-/// A request under way, to be waited for.
-#[must_use = "an answer that nobody waits for is still owed when the connection ends"]
-#[derive(Debug)]
-pub struct Ticket {
-    unique: Unique,
-}
-
-impl Ticket {
-    /// The number of the request.
-    #[must_use]
-    pub fn unique(&self) -> Unique {
-        self.unique
-    }
-}
-
-/// What a request that no kernel sends is expected to be answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hostile {
-    /// The opcode does not exist: `ENOSYS`.
-    UnknownOpcode,
-    /// The arguments make no sense: an error, but not `ENOSYS`.
-    Malformed,
-    /// Nothing, or anything: the daemon only has to survive it.
-    Garbage,
 }
 
 impl Kernel {
@@ -191,114 +166,12 @@ impl Kernel {
         Ok(Ticket { unique: draft.unique })
     }
 
-    /// Gives a request its number and its bytes, and does not send it yet: so that it can be sent later than others, more than
-    /// once, or after an interrupt for it.
-    ///
-    /// # Errors
-    /// `EMSGSIZE` if it is too long to be sent.
-    pub fn draft_as<'a>(&self, caller: &Caller, request: impl Into<Request<'a>>) -> Result<Draft, Errno> {
-        let request = request.into();
-        let (unique, negotiated) = self.lock().new_unique();
-        let mut header = RequestHeader::new(unique);
-        header.uid = Some(caller.uid);
-        header.gid = Some(caller.gid);
-        header.pid = caller.pid;
-        if let Request::NotifyReply(reply) = &request {
-            header.unique = Unique(reply.notify_unique.0);
-        }
-        let group = caller.supplementary.filter(|_| request.creates() && negotiated.has(InitFlags::CREATE_SUPP_GROUP));
-        let mut extensions = ExtensionsBuilder::default();
-        if let Some(group) = group {
-            extensions.group(group);
-        }
-        let extensions = if group.is_some() { extensions.build() } else { Extensions::default() };
-        let bytes = request.encode_with(&header, &extensions, &negotiated).map_err(|_| too_long())?;
-        Ok(Draft {
-            unique: header.unique,
-            opcode: request.opcode(),
-            limit: request.reply_limit(),
-            wants_reply: request.opcode().wants_reply(),
-            bytes,
-        })
-    }
-
-    /// Sends a draft. Sent again, it is a second request with the same number, and owed a second answer.
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit).
-    pub fn deliver(&self, draft: &Draft) -> Result<(), Errno> {
-        self.deliver_as(draft, Expected::Answer)
-    }
-
     /// Waits for the answer to a draft that was delivered.
     ///
     /// # Errors
     /// As [`call`](Self::call).
     pub fn wait_for(&self, draft: &Draft) -> Result<Answer, Errno> {
         self.wait(Ticket { unique: draft.unique })
-    }
-
-    /// Sends bytes that no kernel sends, and notes what they must be answered with.
-    ///
-    /// # Errors
-    /// `ENOTCONN` if the connection is over.
-    pub fn deliver_bytes(&self, bytes: Vec<u8>, hostile: Hostile) -> Result<Option<Ticket>, Errno> {
-        let identified = fusewire_proto::Incoming::identify(&bytes);
-        match (identified, hostile) {
-            (Some((unique, opcode)), Hostile::UnknownOpcode | Hostile::Malformed) => {
-                let wants_reply = opcode.wants_reply();
-                let draft = Draft { unique, opcode, limit: None, wants_reply, bytes };
-                self.deliver_as(&draft, Expected::Error(hostile))?;
-                Ok(wants_reply.then_some(Ticket { unique }))
-            }
-            _ => {
-                let mut state = self.lock();
-                if state.ended {
-                    return Err(Errno::ENOTCONN);
-                }
-                if let Some((unique, _)) = identified {
-                    state.tolerated.insert(unique);
-                }
-                state.exchange.sent(&bytes);
-                drop(state);
-                self.transmit(&bytes)?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Sends a request of any opcode to the root, with these bytes as its arguments, and notes what it must be answered with.
-    ///
-    /// # Errors
-    /// `ENOTCONN` if the connection is over.
-    pub fn deliver_request(&self, opcode: Opcode, args: &[u8], hostile: Hostile) -> Result<Ticket, Errno> {
-        let (unique, _) = self.lock().new_unique();
-        let bytes = raw_request(unique, opcode, args);
-        let draft = Draft { unique, opcode, limit: None, wants_reply: true, bytes };
-        self.deliver_as(&draft, Expected::Error(hostile))?;
-        Ok(Ticket { unique })
-    }
-
-    fn deliver_as(&self, draft: &Draft, expected: Expected) -> Result<(), Errno> {
-        let mut state = self.lock();
-        if state.ended || state.refused {
-            return Err(Errno::ENOTCONN);
-        }
-        state.exchange.sent(&draft.bytes);
-        *state.sent.entry(draft.opcode).or_default() += 1;
-        if draft.opcode == Opcode::INIT {
-            state.init_unique = Some(draft.unique);
-        }
-        if draft.wants_reply {
-            let pending = state.pending.entry(draft.unique).or_insert_with(|| Pending::new(draft, expected));
-            pending.owed += 1;
-        } else {
-            state.note_without_reply(draft.unique, draft.opcode);
-        }
-        drop(state);
-        self.transmit(&draft.bytes).inspect_err(|_| {
-            self.lock().pending.remove(&draft.unique);
-        })
     }
 
     /// Sends without noting anything.
@@ -318,10 +191,10 @@ impl Kernel {
     /// # Errors
     /// As [`call`](Self::call).
     pub fn wait(&self, ticket: Ticket) -> Result<Answer, Errno> {
-        let unique = ticket.unique;
         let mut deadline = None;
         let mut state = self.lock();
         loop {
+            let unique = state.current(ticket.unique);
             if let Some(outcome) = state.take_outcome(unique) {
                 self.uphold(state);
                 return outcome;
@@ -571,10 +444,9 @@ impl Kernel {
         state.book.attach(&exchange);
         let violation = state.book.violations().last().cloned();
         drop(state);
-        if self.shared.config.strictness == Strictness::Panic && !std::thread::panicking() {
-            if let Some(violation) = violation {
-                fail(&violation);
-            }
+        let strict = self.shared.config.strictness == Strictness::Panic && !std::thread::panicking();
+        if let Some(violation) = violation.filter(|_| strict) {
+            fail(&violation);
         }
     }
 }
@@ -591,61 +463,8 @@ fn interrupt_op(target: Unique) -> op::Interrupt {
     op::Interrupt::new(NodeId(0), target)
 }
 
-/// A request to the root whose arguments are any bytes.
-fn raw_request(unique: Unique, opcode: Opcode, args: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(size_of::<abi::fuse_in_header>() + args.len()).unwrap_or(u32::MAX);
-    let mut bytes = Vec::new();
-    bytes.extend_from_slice(&length.to_ne_bytes());
-    bytes.extend_from_slice(&opcode.0.to_ne_bytes());
-    bytes.extend_from_slice(&unique.0.to_ne_bytes());
-    bytes.extend_from_slice(&NodeId::ROOT.0.to_ne_bytes());
-    // By root, of no process, without extensions.
-    bytes.resize(size_of::<abi::fuse_in_header>(), 0);
-    bytes.extend_from_slice(args);
-    bytes
-}
-
-/// A request that has its number and bytes, and can be sent.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    pub(crate) unique: Unique,
-    pub(crate) opcode: Opcode,
-    pub(crate) limit: Option<u32>,
-    pub(crate) wants_reply: bool,
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Draft {
-    /// The number of the request.
-    #[must_use]
-    pub fn unique(&self) -> Unique {
-        self.unique
-    }
-
-    /// The bytes as they are sent.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The same request as a successor of the daemon gets it that read it first: with bit 63 of its number set.
-    #[must_use]
-    pub fn as_resent(mut self) -> Self {
-        self.unique = Unique(self.unique.0 | abi::FUSE_UNIQUE_RESEND);
-        let place = std::mem::offset_of!(abi::fuse_in_header, unique);
-        if let Some(bytes) = self.bytes.get_mut(place..).and_then(|rest| rest.first_chunk_mut::<8>()) {
-            *bytes = self.unique.0.to_ne_bytes();
-        }
-        self
-    }
-}
-
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kernel").field("config", &self.shared.config).finish_non_exhaustive()
     }
-}
-
-fn too_long() -> Errno {
-    Errno::from_raw(libc::EMSGSIZE).unwrap_or(Errno::E2BIG)
 }

@@ -393,7 +393,7 @@ impl File {
                 answer => return Ok(answer?.copied()?.size),
             }
         }
-        let short = length.min(u64::from(u32::MAX & !4095));
+        let short = length.min(u64::from(u32::MAX - 4095));
         match self.mount.ask(op::CopyFileRange::new(node, fh, offset, out, out_fh, to_offset, short)) {
             Err(Errno::ENOSYS | Errno::EOPNOTSUPP) => {}
             answer => return Ok(u64::from(answer?.written()?.size)),

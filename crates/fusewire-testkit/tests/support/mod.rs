@@ -1,11 +1,11 @@
 //! What the tests of the testkit share: a filesystem in memory that can be told to be wrong in one way, and ways to run it.
 //!
 //! No test is in here.
-#![expect(clippy::allow_attributes, reason = "each test uses a part of this")]
-#![allow(dead_code, reason = "each test uses a part of this")]
-#![allow(unreachable_pub, reason = "the tests are crates of their own")]
+#![expect(dead_code, reason = "each test uses a part of this")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
-mod spoiler;
+pub(crate) mod spoiler;
+mod state;
 mod tree;
 
 use std::sync::Arc;
@@ -14,23 +14,22 @@ use fusewire::SessionConfig;
 use fusewire_testkit::kernel::Config;
 use fusewire_testkit::{Inspect, Mount, Running};
 
-pub use spoiler::{Spoil, Spoiler};
-pub use tree::{Flaw, Tree};
+pub(crate) use tree::{Flaw, Tree};
 
 /// The filesystem, served directly.
-pub fn direct(flaw: Flaw) -> Running {
+pub(crate) fn direct(flaw: Flaw) -> Running {
     let tree = Arc::new(Tree::new(flaw));
     Running::session_direct(Arc::clone(&tree)).inspected_by(tree)
 }
 
 /// The filesystem, served by the threads of a session.
-pub fn threaded(flaw: Flaw) -> Running {
+pub(crate) fn threaded(flaw: Flaw) -> Running {
     let tree = Arc::new(Tree::new(flaw));
     Running::session(Arc::clone(&tree), SessionConfig::default()).unwrap().inspected_by(tree)
 }
 
 /// The filesystem, mounted, served directly.
-pub fn mounted() -> Mount {
+pub(crate) fn mounted() -> Mount {
     Mount::new(direct(Flaw::None), Config::default()).unwrap()
 }
 

@@ -12,7 +12,7 @@ use fusewire_testkit::wire::{Received, Wire};
 
 /// How messages are spoilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spoil {
+pub(crate) enum Spoil {
     /// Answers to this operation do not arrive.
     LosesReply(Opcode),
     /// Answers to this operation arrive twice.
@@ -43,7 +43,7 @@ pub enum Spoil {
     HidesEnd,
 }
 
-pub struct Spoiler {
+pub(crate) struct Spoiler {
     inner: Box<dyn Wire>,
     spoil: Spoil,
     state: Mutex<State>,
@@ -57,7 +57,7 @@ struct State {
 }
 
 impl Spoiler {
-    pub fn around(inner: Box<dyn Wire>, spoil: Spoil) -> Box<dyn Wire> {
+    pub(crate) fn around(inner: Box<dyn Wire>, spoil: Spoil) -> Box<dyn Wire> {
         Box::new(Self { inner, spoil, state: Mutex::default() })
     }
 }

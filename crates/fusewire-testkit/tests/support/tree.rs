@@ -2,20 +2,21 @@
 //!
 //! Written for clarity: one lock around everything, and nothing is fast.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::state::{Content, Held, Node, State, conflict};
 use fusewire::op::{FileLock, LockKind, SetTime, Whence};
 use fusewire::reply::{self, Dirent, Entry};
 use fusewire::{
     Attr, Context, Errno, FallocateMode, FileHandle, FileType, Filesystem, Gid, InitFlags, LockFlags, Name, NodeId,
-    OpenFlags, RenameFlags, Timestamp, Uid, Wishes, XattrFlags, op, sink,
+    RenameFlags, Uid, Wishes, XattrFlags, op, sink,
 };
 
 /// What is wrong with the filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// `FORGET` takes one lookup too many.
     ForgetsTooMuch,
@@ -51,49 +52,20 @@ pub enum Flaw {
     RenameEmpties,
 }
 
-pub struct Tree {
+pub(crate) struct Tree {
     flaw: Flaw,
     state: Mutex<State>,
     /// Rings when a lock is given back or a wait is interrupted.
     bell: Arc<Condvar>,
 }
 
-struct State {
-    nodes: HashMap<u64, Node>,
-    next_node: u64,
-    handles: HashMap<u64, u64>,
-    next_handle: u64,
-    clock: i64,
-    queries: u64,
-}
-
-struct Node {
-    attr: Attr,
-    lookups: u64,
-    opens: u64,
-    content: Content,
-    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-    locks: Vec<Held>,
-}
-
-enum Content {
-    Data(Vec<u8>),
-    Directory { entries: BTreeMap<Vec<u8>, (u64, u64)>, parent: u64, next_offset: u64 },
-    Link(Vec<u8>),
-    Nothing,
-}
-
-#[derive(Clone, Copy)]
-struct Held {
-    owner: u64,
-    flock: bool,
-    lock: FileLock,
-}
+/// An entry of a directory: name, offset, node, type.
+type Listed = (Vec<u8>, u64, u64, FileType);
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Tree {
-    pub fn new(flaw: Flaw) -> Self {
+    pub(crate) fn new(flaw: Flaw) -> Self {
         let mut root = Node::new(FileType::DIRECTORY, 0o755, 1, 0);
         if let Content::Directory { parent, .. } = &mut root.content {
             *parent = 1;
@@ -113,12 +85,12 @@ impl Tree {
         self.state.lock().unwrap()
     }
 
-    pub fn count_nodes(&self) -> u64 {
+    pub(crate) fn count_nodes(&self) -> u64 {
         let state = self.lock();
         state.nodes.iter().filter(|(id, node)| **id != 1 && node.lookups > 0).count().try_into().unwrap()
     }
 
-    pub fn count_handles(&self) -> u64 {
+    pub(crate) fn count_handles(&self) -> u64 {
         self.lock().handles.len().try_into().unwrap()
     }
 
@@ -264,8 +236,8 @@ impl Tree {
         self.bell.notify_all();
     }
 
-    /// The entries of a directory behind `offset`: name, offset, node.
-    fn list(&self, node: NodeId, offset: u64) -> Result<Vec<(Vec<u8>, u64, u64, FileType)>, Errno> {
+    /// The entries of a directory behind `offset`.
+    fn list(&self, node: NodeId, offset: u64) -> Result<Vec<Listed>, Errno> {
         let mut state = self.lock();
         let Content::Directory { entries, parent, .. } = &state.node(node.0)?.content else {
             return Err(Errno::ENOTDIR);
@@ -291,9 +263,7 @@ impl Tree {
             all.remove(0);
         }
         if self.flaw == Flaw::ZeroOffset && offset == 0 {
-            if let Some(first) = all.first_mut() {
-                first.1 = 0;
-            }
+            all.iter_mut().take(1).for_each(|first| first.1 = 0);
         }
         Ok(all)
     }
@@ -323,156 +293,6 @@ impl Tree {
         }
         self.bell.notify_all();
         Ok(())
-    }
-}
-
-fn conflict(locks: &[Held], wanted: Held) -> Option<Held> {
-    let exclusive = |held: &Held| held.lock.kind == LockKind::WRITE || wanted.lock.kind == LockKind::WRITE;
-    locks
-        .iter()
-        .find(|held| {
-            held.flock == wanted.flock
-                && held.owner != wanted.owner
-                && held.lock.start <= wanted.lock.end
-                && wanted.lock.start <= held.lock.end
-                && exclusive(held)
-        })
-        .copied()
-}
-
-impl Node {
-    fn new(kind: FileType, mode: u32, ino: u64, rdev: u32) -> Self {
-        let mut attr = Attr::new(ino, kind, mode & 0o7777);
-        attr.rdev = rdev;
-        attr.blksize = 4096;
-        let content = match kind {
-            FileType::DIRECTORY => {
-                attr.nlink = 2;
-                Content::Directory { entries: BTreeMap::new(), parent: 0, next_offset: 3 }
-            }
-            FileType::REGULAR => Content::Data(Vec::new()),
-            FileType::SYMLINK => Content::Link(Vec::new()),
-            _ => Content::Nothing,
-        };
-        Self { attr, lookups: 0, opens: 0, content, xattrs: BTreeMap::new(), locks: Vec::new() }
-    }
-
-    fn is_dir(&self) -> bool {
-        self.attr.file_type() == FileType::DIRECTORY
-    }
-
-    fn data(&mut self) -> Result<&mut Vec<u8>, Errno> {
-        match &mut self.content {
-            Content::Data(data) => Ok(data),
-            Content::Directory { .. } => Err(Errno::EISDIR),
-            _ => Err(Errno::EINVAL),
-        }
-    }
-
-    fn resize(&mut self, size: u64) -> Result<(), Errno> {
-        let length = usize::try_from(size).map_err(|_| Errno::EFBIG)?;
-        if length > 1 << 26 {
-            return Err(Errno::EFBIG);
-        }
-        self.data()?.resize(length, 0);
-        self.attr.size = size;
-        self.attr.blocks = size.div_ceil(512);
-        Ok(())
-    }
-}
-
-impl State {
-    fn now(&mut self) -> Timestamp {
-        self.clock += 1;
-        Timestamp::new(self.clock, 0)
-    }
-
-    fn node(&mut self, id: u64) -> Result<&mut Node, Errno> {
-        self.nodes.get_mut(&id).ok_or(Errno::ESTALE)
-    }
-
-    fn entries(&mut self, id: u64) -> Result<&mut BTreeMap<Vec<u8>, (u64, u64)>, Errno> {
-        match &mut self.node(id)?.content {
-            Content::Directory { entries, .. } => Ok(entries),
-            _ => Err(Errno::ENOTDIR),
-        }
-    }
-
-    fn child(&mut self, dir: u64, name: &[u8]) -> Result<u64, Errno> {
-        self.entries(dir)?.get(name).map(|(_, id)| *id).ok_or(Errno::ENOENT)
-    }
-
-    fn insert(&mut self, dir: u64, name: &[u8], id: u64) -> Result<(), Errno> {
-        let now = self.now();
-        let node = self.node(dir)?;
-        (node.attr.mtime, node.attr.ctime) = (now, now);
-        let Content::Directory { entries, next_offset, .. } = &mut node.content else { return Err(Errno::ENOTDIR) };
-        entries.insert(name.to_vec(), (*next_offset, id));
-        *next_offset += 1;
-        Ok(())
-    }
-
-    fn remove(&mut self, dir: u64, name: &[u8]) -> Result<u64, Errno> {
-        let now = self.now();
-        let (_, id) = self.entries(dir)?.remove(name).ok_or(Errno::ENOENT)?;
-        let node = self.node(dir)?;
-        (node.attr.mtime, node.attr.ctime) = (now, now);
-        Ok(id)
-    }
-
-    /// Takes a name away for good.
-    fn unlink(&mut self, dir: u64, name: &[u8], as_dir: bool) -> Result<(), Errno> {
-        let id = self.child(dir, name)?;
-        let is_dir = self.node(id)?.is_dir();
-        match (is_dir, as_dir) {
-            (true, false) => return Err(Errno::EISDIR),
-            (false, true) => return Err(Errno::ENOTDIR),
-            (true, true) if !self.entries(id)?.is_empty() => return Err(Errno::ENOTEMPTY),
-            _ => {}
-        }
-        self.remove(dir, name)?;
-        let now = self.now();
-        let node = self.node(id)?;
-        node.attr.nlink = if is_dir { 0 } else { node.attr.nlink - 1 };
-        node.attr.ctime = now;
-        if is_dir {
-            self.node(dir)?.attr.nlink -= 1;
-        }
-        self.collect(id);
-        Ok(())
-    }
-
-    /// A directory has another parent now.
-    fn moved(&mut self, id: u64, from: u64, to: u64) -> Result<(), Errno> {
-        if from == to {
-            return Ok(());
-        }
-        if let Content::Directory { parent, .. } = &mut self.node(id)?.content {
-            *parent = to;
-            self.node(from)?.attr.nlink -= 1;
-            self.node(to)?.attr.nlink += 1;
-        }
-        Ok(())
-    }
-
-    fn is_below(&mut self, mut id: u64, above: u64) -> bool {
-        loop {
-            if id == above {
-                return true;
-            }
-            match self.node(id).map(|node| &node.content) {
-                Ok(Content::Directory { parent, .. }) if id != 1 => id = *parent,
-                _ => return false,
-            }
-        }
-    }
-
-    /// Lets a node go that nobody has any more.
-    fn collect(&mut self, id: u64) {
-        let gone = |node: &Node| node.lookups == 0 && node.opens == 0 && node.attr.nlink == 0;
-        if id != 1 && self.nodes.get(&id).is_some_and(gone) {
-            self.nodes.remove(&id);
-        }
     }
 }
 
@@ -810,9 +630,4 @@ impl Filesystem for Tree {
         }
         Ok(reply::Offset { offset: if op.whence == Whence::HOLE { size } else { op.offset } })
     }
-}
-
-/// The flags with which a file is made.
-pub fn rw_create() -> i32 {
-    OpenFlags::from_libc(libc::O_RDWR | libc::O_CREAT).to_libc()
 }
