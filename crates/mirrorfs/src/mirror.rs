@@ -258,9 +258,13 @@ impl Mirror {
     /// The entry of a file that was just opened, and a handle for it. Adds one to the lookup count of its inode.
     ///
     /// # Errors
-    /// Those of open(2); nothing was counted then.
+    /// Those of open(2); nothing was counted then. `ESTALE` if the name has come up since the kernel looked, and is no regular
+    /// file: it looks again then, and opens that itself.
     pub(crate) fn created(&self, file: OpenFile) -> Result<reply::Created, Errno> {
         let stat = fstat(&file).map_err(errno)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Errno::ESTALE);
+        }
         let entry = match self.known(&stat, &file) {
             Some(entry) => entry,
             None => {

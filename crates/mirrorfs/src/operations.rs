@@ -292,7 +292,8 @@ impl fusewire::Filesystem for Mirror {
         let exclusive = if op.flags.contains(libc::O_EXCL) { OFlags::EXCL } else { OFlags::empty() };
         let flags = source_flags(op.flags);
         let flags = if self.gathers_writes() { readable(flags) } else { flags };
-        let how = flags | exclusive | OFlags::CREATE | OFlags::NOFOLLOW;
+        // Not to wait if the name has come up since the kernel looked, and is a fifo.
+        let how = flags | exclusive | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let make = || self.pruner.make_room(|| openat(&parent, op.name.as_os_str(), how, mode(op.mode)));
         let file = self.identity.make(cx, op.mode, make)?;
         self.created(OpenFile::new(file, flags))
