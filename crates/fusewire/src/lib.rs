@@ -38,6 +38,7 @@
 //! There is no global state: any number of filesystems can be mounted by one process.
 
 mod async_filesystem;
+mod backing;
 mod context;
 mod dispatch;
 mod filesystem;
@@ -54,6 +55,7 @@ pub mod sink;
 pub mod transport;
 
 pub use async_filesystem::{Async, AsyncFilesystem, RequestFuture};
+pub use backing::Backing;
 pub use context::{Context, Slot, Slots};
 pub use filesystem::Filesystem;
 pub use fusewire_proto::init::{InitError, Wishes};

@@ -5,11 +5,13 @@
 use std::cell::Cell;
 use std::fmt;
 use std::ops::RangeBounds;
+use std::os::fd::AsFd;
 use std::sync::Weak;
 
 use fusewire_proto::op::WireList;
 use fusewire_proto::{Errno, InvalEntryFlags, Name, Negotiated, NodeId, Notification, NotifyUnique, PollHandle};
 
+use crate::backing::Backing;
 use crate::transport::Transport;
 
 /// Sends notifications. Clones are the same; any thread may use one. It does not keep the connection alive.
@@ -165,6 +167,21 @@ impl Notifier {
         nodes.iter().try_for_each(|node| self.check(*node))?;
         let bytes = WireList::bytes_of(nodes);
         self.send(&Notification::Prune { nodes: WireList::new(&bytes) })
+    }
+
+    /// Registers `file`, so that the kernel can read and write it itself where files are opened with it
+    /// ([`Opened::backing`](crate::reply::Opened::backing)). Access is not checked by anybody after that. Since 7.40, with
+    /// the capability `PASSTHROUGH`.
+    ///
+    /// All files that are open on one node at a time must have the same.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_SYS_ADMIN` or without the capability; `ELOOP` if the file's filesystem is stacked too deep;
+    /// `EOPNOTSUPP` if the transport does not lead to the kernel; `ENODEV` if the connection is over.
+    pub fn open_backing(&self, file: impl AsFd) -> Result<Backing, Errno> {
+        let transport = self.transport.upgrade().ok_or(Errno::ENODEV)?;
+        let id = transport.open_backing(file.as_fd())?;
+        Ok(Backing::new(id, self.transport.clone()))
     }
 
     fn check(&self, node: NodeId) -> Result<(), Errno> {

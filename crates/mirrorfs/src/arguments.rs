@@ -20,6 +20,7 @@ pub(crate) fn command() -> Command {
         .value("attr_timeout", "SECONDS", "how long attributes are remembered")
         .value("negative_timeout", "SECONDS", "how long missing names are remembered")
         .flag("writeback", "gather writes; nobody else may change the source")
+        .flag("passthrough", "let the kernel read and write the files itself (root)")
         .value("map", "U1/U2:@G1/@G2", "show user U1 as U2, group G1 as G2")
         .value("force-user", "USER", "show everything as this user's")
         .value("force-group", "GROUP", "show everything as this group's")
@@ -56,6 +57,7 @@ fn options(invocation: &Invocation) -> Result<Options, OptionError> {
     options.attr_timeout = seconds("attr_timeout")?;
     options.negative_timeout = seconds("negative_timeout")?;
     options.writeback = invocation.flag("writeback");
+    options.passthrough = invocation.flag("passthrough");
     options.map = invocation.value::<IdMap>("map")?.unwrap_or_default();
     options.force_user = invocation.value::<UserId>("force-user")?;
     options.force_group = invocation.value::<GroupId>("force-group")?;

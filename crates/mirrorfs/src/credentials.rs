@@ -10,7 +10,9 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io;
 use rustix::process::umask;
-use rustix::thread::{capabilities, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    CapabilitySet, capabilities, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
 
 use crate::ids::IdMap;
 use crate::options::Options;
@@ -218,6 +220,23 @@ impl Drop for Acting {
             std::process::abort();
         }
     }
+}
+
+/// Runs `act` without what lets root write more than others: leaving suid and sgid where they are (`CAP_FSETID`), and taking
+/// the room that is reserved for root or that a quota forbids (`CAP_SYS_RESOURCE`).
+///
+/// The kernel remembers the rights with which a backing file was registered, and writes with them.
+///
+/// # Errors
+/// Those of capget(2) and capset(2).
+pub(crate) fn as_ordinary_writer<R>(act: impl FnOnce() -> R) -> io::Result<R> {
+    let all = capabilities(None)?;
+    let mut fewer = all;
+    fewer.effective -= CapabilitySet::FSETID | CapabilitySet::SYS_RESOURCE;
+    set_capabilities(None, fewer)?;
+    let result = act();
+    set_capabilities(None, all)?;
+    Ok(result)
 }
 
 /// The supplementary groups of a process or thread; none if it is gone or cannot be seen.

@@ -21,6 +21,9 @@ pub enum Error {
     /// What is made is to belong to others, and only root can give files away.
     #[error("setting the owner of new files: create-for-user and create-for-group need root")]
     GivingAway,
+    /// The kernel cannot be let at the files of the source itself.
+    #[error("setting up passthrough: {0}")]
+    Passthrough(&'static str),
     /// `/proc`, through which files are opened again, is not there.
     #[error("opening /proc/self/fd: {0}; mirrorfs needs /proc")]
     Proc(io::Error),

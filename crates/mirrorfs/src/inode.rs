@@ -4,10 +4,10 @@
 
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
-use fusewire::InodeHandle;
+use fusewire::{Backing, InodeHandle};
 use rustix::fs::Stat;
 
 use crate::places::Counted;
@@ -47,11 +47,13 @@ pub(crate) struct Inode {
     key: Key,
     /// What the kernel's page cache was filled from, as [`Inode::version`] has it; 0: nothing.
     cached: AtomicU64,
+    /// What the kernel reads and writes in place of the open files of this inode.
+    pub(crate) backing: Mutex<Weak<Backing>>,
 }
 
 impl Inode {
     pub(crate) fn new(place: Place, key: Key) -> Self {
-        Self { place, key, cached: AtomicU64::new(0) }
+        Self { place, key, cached: AtomicU64::new(0), backing: Mutex::default() }
     }
 
     pub(crate) fn key(&self) -> Key {

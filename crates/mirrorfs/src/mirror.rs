@@ -5,14 +5,16 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
-use fusewire::{Errno, FileHandle, HandleTable, InitFlags, InodeTable, Name, NodeId, OpenedFlags, reply};
+use fusewire::{
+    Backing, Errno, FileHandle, HandleTable, InitFlags, InodeTable, Name, NodeId, Notifier, OpenedFlags, reply,
+};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, statat};
 
 use crate::attributes;
 use crate::cache::Caching;
-use crate::credentials::{Identity, errno};
+use crate::credentials::{Identity, as_ordinary_writer, errno};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::inode::{Held, Inode, Key, Place};
@@ -53,7 +55,14 @@ pub struct Mirror {
     pub(crate) files: HandleTable<OpenFile>,
     pub(crate) directories: HandleTable<Directory>,
     source: Source,
-    agreed: OnceLock<InitFlags>,
+    agreed: OnceLock<Agreed>,
+}
+
+/// What was agreed with the kernel, and how to tell it things.
+#[derive(Debug)]
+struct Agreed {
+    flags: InitFlags,
+    notifier: Notifier,
 }
 
 /// What is known of the source's own filesystem.
@@ -107,6 +116,12 @@ impl Mirror {
         if !identity.can_give_away() {
             return Err(Error::GivingAway);
         }
+        if options.passthrough && !rustix::process::geteuid().is_root() {
+            return Err(Error::Passthrough("it needs root"));
+        }
+        if options.passthrough && options.writeback {
+            return Err(Error::Passthrough("it excludes writeback"));
+        }
         let key = Key::of(&stat);
         let source = Source { device: key.device, acls: acls(&place), close: close(&place) };
         let places = Places::new(options.descriptors);
@@ -129,12 +144,12 @@ impl Mirror {
 
     /// What was agreed with the kernel; nothing before there is one.
     pub(crate) fn agreed(&self) -> InitFlags {
-        self.agreed.get().copied().unwrap_or_default()
+        self.agreed.get().map(|agreed| agreed.flags).unwrap_or_default()
     }
 
-    pub(crate) fn agree(&self, flags: InitFlags) {
+    pub(crate) fn agree(&self, flags: InitFlags, notifier: Notifier) {
         // The first one counts: there is one session.
-        let _ = self.agreed.set(flags);
+        let _ = self.agreed.set(Agreed { flags, notifier });
     }
 
     /// Whether the kernel is to enforce the POSIX ACLs of the source.
@@ -281,7 +296,19 @@ impl Mirror {
     ///
     /// # Errors
     /// Those of stat(2).
-    pub(crate) fn opened(&self, inode: &Inode, file: OpenFile, stat: Option<&Stat>) -> Result<reply::Opened, Errno> {
+    pub(crate) fn opened(
+        &self,
+        inode: &Inode,
+        mut file: OpenFile,
+        stat: Option<&Stat>,
+    ) -> Result<reply::Opened, Errno> {
+        if let Some(backing) = self.backing(inode, &file) {
+            let id = backing.id();
+            file.backing = Some(backing);
+            let mut opened = reply::Opened::new(self.files.insert(file)).with_flags(OpenedFlags::PASSTHROUGH);
+            opened.backing = Some(id);
+            return Ok(opened);
+        }
         let same = || match stat {
             Some(stat) => inode.same_data(stat),
             None => fstat(&file).is_ok_and(|stat| inode.same_data(&stat)),
@@ -292,6 +319,28 @@ impl Mirror {
             flags |= OpenedFlags::NOFLUSH;
         }
         Ok(reply::Opened::new(self.files.insert(file)).with_flags(flags))
+    }
+
+    /// What backs the open files of an inode, if the kernel reads and writes them itself.
+    fn backing(&self, inode: &Inode, file: &OpenFile) -> Option<Arc<Backing>> {
+        let agreed = self.agreed.get().filter(|agreed| agreed.flags.contains(InitFlags::PASSTHROUGH))?;
+        let mut shared = inode.backing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backing) = shared.upgrade() {
+            return Some(backing);
+        }
+        let opened = as_ordinary_writer(|| agreed.notifier.open_backing(file)).map_err(errno);
+        match opened.and_then(|opened| opened) {
+            Ok(backing) => {
+                let backing = Arc::new(backing);
+                *shared = Arc::downgrade(&backing);
+                Some(backing)
+            }
+            Err(error) => {
+                // Data come through here then, which is slower and as right.
+                tracing::debug!(%error, "passing a file through");
+                None
+            }
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-use fusewire::{OpenFlags, WriteFlags, op};
+use fusewire::{Backing, OpenFlags, WriteFlags, op};
 use rustix::fs::OFlags;
 use rustix::io::{self, ReadWriteFlags, pwrite, pwritev2};
 
@@ -42,11 +43,13 @@ pub(crate) fn readable(flags: OFlags) -> OFlags {
 pub(crate) struct OpenFile {
     file: OwnedFd,
     flags: OFlags,
+    /// Held as long as the file is open: all files that are open on an inode must have the same.
+    pub(crate) backing: Option<Arc<Backing>>,
 }
 
 impl OpenFile {
     pub(crate) fn new(file: OwnedFd, flags: OFlags) -> Self {
-        Self { file, flags }
+        Self { file, flags, backing: None }
     }
 
     /// The file, if it can be written.

@@ -174,6 +174,11 @@ impl fusewire::Filesystem for Mirror {
         if self.options.writeback {
             wishes.want(InitFlags::WRITEBACK_CACHE);
         }
+        if self.options.passthrough {
+            wishes.require(InitFlags::PASSTHROUGH);
+            // So that the source may be an overlayfs.
+            wishes.max_stack_depth = 2;
+        }
         if self.caching.mode == CacheMode::Always {
             wishes.want(InitFlags::CACHE_SYMLINKS).refuse(InitFlags::AUTO_INVAL_DATA);
         }
@@ -181,7 +186,7 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn ready(&self, negotiated: &Negotiated, notifier: &Notifier) {
-        self.agree(negotiated.flags);
+        self.agree(negotiated.flags, notifier.clone());
         self.pruner.ready(&self.inodes, negotiated.minor, notifier);
     }
 

@@ -85,6 +85,9 @@ pub struct Options {
     pub xattrs: Xattrs,
     /// Whether files with several names show a link count of 1, so that programs take each name for a file of its own.
     pub hide_hard_links: bool,
+    /// Whether the kernel reads and writes the files of the source itself, past the mirror (Linux 6.9). Needs root, and
+    /// excludes [`writeback`](Self::writeback). Any write takes suid and sgid away then, also one of root.
+    pub passthrough: bool,
     /// How many inodes may be held by a file descriptor each, where there is another way; half of the process's limit if
     /// `None`.
     pub descriptors: Option<usize>,

@@ -144,13 +144,13 @@ fn forced_owner_is_shown_everywhere_and_may_do_what_an_owner_may() {
 }
 
 #[test]
-fn writing_takes_suid_away_also_where_the_owner_is_forced() {
-    for force in [None, Some(UserId(OTHER))] {
-        let stage = Stage::with(|options| options.force_user = force);
+fn writing_takes_suid_away_whoever_writes_in_the_end() {
+    for (force, passthrough) in [(None, false), (Some(UserId(OTHER)), false), (None, true)] {
+        let stage = Stage::with(|options| (options.force_user, options.passthrough) = (force, passthrough));
         chown(stage.source("program"), Some(OTHER), None).expect("giving it away");
         fs::set_permissions(stage.source("program"), fs::Permissions::from_mode(0o4777)).expect("its mode");
         as_user(OTHER, || fs::write(stage.shown("program"), "changed").expect("writing"));
-        assert_eq!(permissions(&stage.source("program")), 0o777, "{force:?}");
+        assert_eq!(permissions(&stage.source("program")), 0o777, "{force:?} {passthrough}");
     }
 }
 

@@ -6,6 +6,7 @@ use super::tree::Tree;
 
 /// The files that may say `unsafe`. A file that no longer does must leave the list.
 pub(super) const UNSAFE_FILES: &[&str] = &[
+    "crates/fusewire/src/backing.rs",
     "crates/fusewire/src/inode_handle.rs",
     "crates/fusewire/src/mount/device.rs",
     "crates/fusewire/src/mount/watcher.rs",

@@ -7,11 +7,13 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use fusewire_proto::BackingId;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 use rustix::io::Errno;
 use std::os::fd::AsRawFd;
 
+use crate::backing;
 use crate::transport::{Received, RequestBuffer, Transport};
 
 /// A connection through a file descriptor: every read gives one request, every write is one reply.
@@ -90,6 +92,14 @@ impl Transport for Device {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn open_backing(&self, file: BorrowedFd<'_>) -> io::Result<BackingId> {
+        backing::open(self.fd.as_fd(), file)
+    }
+
+    fn close_backing(&self, id: BackingId) -> io::Result<()> {
+        backing::close(self.fd.as_fd(), id)
     }
 
     /// Ends a connection through a socket. `/dev/fuse` ends when it is unmounted, or when the last descriptor is closed.

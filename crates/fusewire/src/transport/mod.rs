@@ -3,8 +3,9 @@
 //! A transport moves bytes. What is in them is the business of the [`Service`]; which threads move them, that of the pool.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
-use fusewire_proto::{Errno, Incoming, Opcode, ReplyHeader, Unique};
+use fusewire_proto::{BackingId, Errno, Incoming, Opcode, ReplyHeader, Unique};
 
 mod buffer;
 mod device;
@@ -47,6 +48,22 @@ pub trait Transport: Send + Sync {
     /// As for [`send`](Self::send).
     fn send_parts(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
         self.send(&[header, body].concat())
+    }
+
+    /// Registers a file that the kernel reads and writes itself, with the capability `PASSTHROUGH`.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` if the transport does not lead to the kernel; those of `FUSE_DEV_IOC_BACKING_OPEN`.
+    fn open_backing(&self, _file: BorrowedFd<'_>) -> io::Result<BackingId> {
+        Err(Errno::EOPNOTSUPP.into())
+    }
+
+    /// Takes a registration back. Files that are open with it go on.
+    ///
+    /// # Errors
+    /// `ENOENT` if there is no such file; as for [`open_backing`](Self::open_backing).
+    fn close_backing(&self, _backing: BackingId) -> io::Result<()> {
+        Err(Errno::EOPNOTSUPP.into())
     }
 
     /// Makes waiting receivers return, if the transport can. The connection is not used after that.

@@ -327,12 +327,13 @@ fn show(stat: &Stat) -> String {
         _ => String::from("now"),
     };
     format!(
-        "{kind:?} {:o} {}:{} links {} size {size} rdev {} mtime {}",
-        stat.st_mode & 0o7777,
+        "{kind:?} {:o} {}:{} links {} size {size} rdev {} suid+sgid {:o} mtime {}",
+        stat.st_mode & 0o1777,
         stat.st_uid,
         stat.st_gid,
         stat.st_nlink,
         stat.st_rdev,
+        stat.st_mode & 0o6000,
         time(stat.st_mtime, stat.st_mtime_nsec),
     )
 }

@@ -16,7 +16,6 @@ use actor::Actor;
 use call::{Call, Room};
 use mirrorfs::{CacheMode, Options};
 use random::Random;
-use tree::Times;
 use world::{Mirrored, Native, World};
 
 /// How many calls each case makes.
@@ -58,6 +57,13 @@ fn calls_of_two_users_and_root_come_out_the_same() {
 }
 
 #[test]
+fn calls_come_out_the_same_when_the_kernel_reads_and_writes_itself() {
+    let mut options = Options::default();
+    options.passthrough = true;
+    compare(Actor::Anybody, options, 10);
+}
+
+#[test]
 fn calls_come_out_the_same_when_no_inode_has_a_descriptor() {
     let mut options = Options::default();
     options.descriptors = Some(0);
@@ -79,9 +85,9 @@ fn compare(actor: Actor, options: Options, seed: u64) {
     let calls = number("FUSEWIRE_CALLS").and_then(|calls| usize::try_from(calls).ok()).unwrap_or(CALLS);
     let directory = tempfile::tempdir().expect("a temporary directory");
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("opening the directory to all");
-    let gathers = options.writeback;
+    let apart = Apart::of(&options);
     // The kernel does not say where the holes are in what it has gathered.
-    let room = if gathers || seed % 2 == 0 { Room::Reserved } else { Room::Holes };
+    let room = if apart == Apart::Times || seed % 2 == 0 { Room::Reserved } else { Room::Holes };
     let native = Native::new(&directory.path().join("native"));
     let mirrored = Mirrored::new(directory.path(), options);
     let work = || {
@@ -94,7 +100,7 @@ fn compare(actor: Actor, options: Options, seed: u64) {
             let who = actor.choose(&mut random);
             let (expected, found) = who.act(|| (call.make(&mut native), call.make(&mut mirror)));
             history.push(format!("{who:?} {call:?} -> {expected}"));
-            if differ(&expected, &found, gathers) {
+            if apart.differ(&expected, &found) {
                 let start = history.len().saturating_sub(25);
                 let before = history.get(start..).unwrap_or(&[]).join("\n");
                 return Err(format!("call {number} of seed {seed}: {found} on the mirror\n{before}"));
@@ -105,15 +111,37 @@ fn compare(actor: Actor, options: Options, seed: u64) {
     // Credentials are a thread's own.
     let outcome = thread::scope(|scope| scope.spawn(work).join()).expect("the thread that makes the calls");
     assert!(outcome.is_ok(), "{}", outcome.err().unwrap_or_default());
-    let times = if gathers { Times::Kernels } else { Times::Compared };
-    tree::assert_same("through the mirror", native.root(), mirrored.root(), times);
+    tree::assert_same("through the mirror", native.root(), mirrored.root(), apart);
     let source = mirrored.end();
-    tree::assert_same("in the source", native.root(), &source, times);
+    tree::assert_same("in the source", native.root(), &source, apart);
 }
 
-/// Whether two outcomes differ. A kernel that gathers writes keeps the time of modification itself, and leaves it alone when
-/// a file is truncated to the size that it has (`fs/fuse/dir.c fuse_do_setattr()`).
-fn differ(expected: &str, found: &str, gathers: bool) -> bool {
-    let without_time = |text: &str| text.split(" mtime ").next().map(String::from);
-    if gathers { without_time(expected) != without_time(found) } else { expected != found }
+/// What is not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Apart {
+    Nothing,
+    /// A kernel that gathers writes keeps the time of modification itself, and leaves it alone when a file is truncated to
+    /// the size that it has (`fs/fuse/dir.c fuse_do_setattr()`).
+    Times,
+    /// A kernel that reads and writes itself takes suid and sgid away with any write.
+    Special,
+}
+
+impl Apart {
+    fn of(options: &Options) -> Self {
+        match (options.writeback, options.passthrough) {
+            (true, _) => Self::Times,
+            (_, true) => Self::Special,
+            _ => Self::Nothing,
+        }
+    }
+
+    fn differ(self, expected: &str, found: &str) -> bool {
+        let before = |text: &str, mark| text.split(mark).next().map(String::from);
+        match self {
+            Self::Nothing => expected != found,
+            Self::Times => before(expected, " mtime ") != before(found, " mtime "),
+            Self::Special => before(expected, " suid+sgid ") != before(found, " suid+sgid "),
+        }
+    }
 }

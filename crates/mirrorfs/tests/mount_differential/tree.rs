@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{lgetxattr, lgetxattr_query, llistxattr, llistxattr_query};
 
+use crate::Apart;
+
 /// Times of set-up and of calls may differ by as much, in seconds.
 const TOLERANCE: i64 = 120;
 
@@ -15,33 +17,31 @@ const TOLERANCE: i64 = 120;
 struct Found {
     path: PathBuf,
     text: String,
+    /// Suid and sgid.
+    special: u32,
     mtime: i64,
 }
 
-/// Whether times are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Times {
-    Compared,
-    /// The kernel keeps them itself.
-    Kernels,
-}
-
 /// Checks that two trees are the same in names, types, modes, owners, link counts, sizes, contents, attributes and times.
-pub(crate) fn assert_same(what: &str, expected: &Path, found: &Path, times: Times) {
-    let (expected, found) = (all(expected), all(found));
+pub(crate) fn assert_same(what: &str, expected: &Path, found: &Path, apart: Apart) {
+    let (expected, found) = (all(expected, apart), all(found, apart));
     for (expected, found) in expected.iter().zip(&found) {
         assert_eq!(expected.text, found.text, "{what}, {}", expected.path.display());
-        let apart = expected.mtime.abs_diff(found.mtime);
-        let close = apart <= TOLERANCE.unsigned_abs() || times == Times::Kernels;
-        assert!(close, "{what}, {}: mtimes are {apart} s apart", expected.path.display());
+        assert_eq!(expected.special, found.special, "{what}, {}", expected.path.display());
+        let seconds = expected.mtime.abs_diff(found.mtime);
+        let close = seconds <= TOLERANCE.unsigned_abs() || apart == Apart::Times;
+        assert!(close, "{what}, {}: mtimes are {seconds} s apart", expected.path.display());
     }
     assert_eq!(expected.len(), found.len(), "{what}");
 }
 
-fn all(root: &Path) -> Vec<Found> {
+fn all(root: &Path, apart: Apart) -> Vec<Found> {
     let mut found = Vec::new();
     let mut links = HashMap::new();
     walk(root, Path::new(""), &mut links, &mut found);
+    if apart == Apart::Special {
+        found.iter_mut().for_each(|found| found.special = 0);
+    }
     found
 }
 
@@ -58,7 +58,7 @@ fn walk(root: &Path, relative: &Path, links: &mut HashMap<u64, PathBuf>, found: 
     let size = if meta.is_dir() { 0 } else { meta.len() };
     let text = format!(
         "{:o} {}:{} links {} size {size} rdev {} first {} [{}] {content}",
-        meta.mode(),
+        meta.mode() & !0o6000,
         meta.uid(),
         meta.gid(),
         meta.nlink(),
@@ -66,7 +66,7 @@ fn walk(root: &Path, relative: &Path, links: &mut HashMap<u64, PathBuf>, found: 
         first.display(),
         attributes(&path)
     );
-    found.push(Found { path: relative.to_owned(), text, mtime: meta.mtime() });
+    found.push(Found { path: relative.to_owned(), text, special: meta.mode() & 0o6000, mtime: meta.mtime() });
     if meta.is_dir() {
         let entries = fs::read_dir(&path).expect("entries");
         let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();

@@ -30,6 +30,11 @@ fn programs_agree_when_the_kernel_gathers_writes() {
     Stage::run(Who::Oneself, "writeback");
 }
 
+#[test]
+fn programs_agree_when_the_kernel_reads_and_writes_itself() {
+    Stage::run(Who::Oneself, "passthrough");
+}
+
 mod as_user {
     use super::{Stage, Who};
 
@@ -60,7 +65,10 @@ mod as_user {
 
 /// The options that a word stands for.
 fn options(word: &str) -> Options {
+    let mut passthrough = Options::default();
+    passthrough.passthrough = true;
     let known = [
+        ("passthrough", passthrough),
         ("none", Options::default().cache(CacheMode::None)),
         ("auto", Options::default()),
         ("always", Options::default().cache(CacheMode::Always)),
