@@ -3,7 +3,6 @@
 //! No filesystem and no system call: see `session` and `mount` for those.
 
 #![forbid(unsafe_code)]
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -4,7 +4,6 @@
 //! `cargo xtask bench`.
 
 #![forbid(unsafe_code)]
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};

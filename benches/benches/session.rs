@@ -3,7 +3,6 @@
 //! What a mount adds to this is the kernel's.
 
 #![forbid(unsafe_code)]
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 
 use std::hint::black_box;
 

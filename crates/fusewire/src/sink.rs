@@ -396,8 +396,11 @@ mod tests {
         }
     }
 
+    /// A message in two parts.
+    type Sent = (Vec<u8>, Vec<u8>);
+
     /// Lends `bytes` behind `before` to a sink with so much room; gives the answer and what was sent.
-    fn lend(room: usize, before: &[u8], bytes: &[u8]) -> (Answer, Vec<(Vec<u8>, Vec<u8>)>) {
+    fn lend(room: usize, before: &[u8], bytes: &[u8]) -> (Answer, Vec<Sent>) {
         let kept = Arc::new(Kept::default());
         let transport: Arc<dyn Transport> = kept.clone();
         let transport = Arc::downgrade(&transport);
