@@ -7,6 +7,7 @@ mod event;
 mod initramfs;
 mod kernel;
 mod module;
+mod needs;
 mod package;
 mod plan;
 mod power;
@@ -27,6 +28,7 @@ use crate::workspace::{self, Metadata, find_program};
 use build::Built;
 use initramfs::Initramfs;
 use kernel::Kernel;
+use needs::Need;
 use plan::{GuestCase, Plan, What};
 use power::PowerCase;
 use qemu::{Accelerator, Machine};
@@ -102,6 +104,8 @@ impl<'a> Bench<'a> {
 /// Everything that can run, before the choice.
 struct Cases {
     guest: Vec<GuestCase>,
+    /// Names of cases that have no place in a guest, with the reason.
+    elsewhere: Vec<(String, &'static str)>,
     power: Vec<&'static PowerCase>,
     broken_daemon: bool,
 }
@@ -109,18 +113,26 @@ struct Cases {
 impl Cases {
     fn all(shell: &Shell, built: &Built) -> Result<Self> {
         let mut guest = build::list_own(shell, built)?;
-        guest.extend(build::list_tests(shell, built)?);
-        Ok(Self { guest, power: power::ALL.iter().collect(), broken_daemon: true })
+        let mut elsewhere = Vec::new();
+        for case in build::list_tests(shell, built)? {
+            match needs::of(&case.name) {
+                Some(Need::Host(reason)) => elsewhere.push((case.name, reason)),
+                _ => guest.push(case),
+            }
+        }
+        Ok(Self { guest, elsewhere, power: power::ALL.iter().collect(), broken_daemon: true })
     }
 
     fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.guest.retain(|case| keep(&case.name));
+        self.elsewhere.retain(|(name, _)| keep(name));
         self.power.retain(|case| keep(case.name));
         self.broken_daemon &= keep(BROKEN_DAEMON);
     }
 
     fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.guest.iter().map(|case| case.name.clone()).collect();
+        names.extend(self.elsewhere.iter().map(|(name, _)| name.clone()));
         names.extend(self.power.iter().map(|case| case.name.to_owned()));
         names.extend(self.broken_daemon.then(|| BROKEN_DAEMON.to_owned()));
         names
@@ -235,6 +247,11 @@ fn run_chosen(bench: &Bench<'_>, chosen: &Cases, args: &Args) -> Result<Vec<Case
         cases: chosen.guest.clone(),
         ..Plan::default()
     };
+    for (name, reason) in &chosen.elsewhere {
+        let case = Case { name: name.clone(), outcome: Outcome::Skipped((*reason).to_owned()), time: None };
+        session::show(&case, "");
+        results.push(case);
+    }
     if !plan.cases.is_empty() {
         results.extend(bench.boot(&plan, Boot::default())?.run(&plan)?);
     }

@@ -17,14 +17,18 @@ const TRAILER: &str = "TRAILER!!!";
 pub(super) struct Archive {
     bytes: Vec<u8>,
     directories: BTreeSet<String>,
+    files: BTreeSet<String>,
     entries: u32,
 }
 
 impl Archive {
-    /// Adds a file. `path` is absolute; `mode` is permission bits.
+    /// Adds a file, unless there is one of this path. `path` is absolute; `mode` is permission bits.
     pub(super) fn file(&mut self, path: &str, mode: u32, content: &[u8]) {
         self.directories_above(path);
-        self.entry(path, REGULAR | mode, (0, 0), content);
+        // Programs share libraries: what is there stays.
+        if self.files.insert(path.to_owned()) {
+            self.entry(path, REGULAR | mode, (0, 0), content);
+        }
     }
 
     /// Adds a symbolic link.

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// The guest is up: its kernel's release, and how long after its start.
-    Ready { release: String, uptime: String },
+    /// The guest is up: its kernel's release, seconds since its start, what the kernel offers in INIT.
+    Ready { release: String, uptime: String, minor: u32, flags: u64 },
     /// A case begins.
     Started { name: String },
     /// A case passed.
@@ -36,7 +36,12 @@ impl Event {
         let text = |field: &&str| (**field).to_owned();
         let millis = |field: &str| field.parse().ok().map(Duration::from_millis);
         Some(match (word, fields.as_slice()) {
-            ("ready", [release, uptime]) => Self::Ready { release: text(release), uptime: text(uptime) },
+            ("ready", [release, uptime, minor, flags]) => Self::Ready {
+                release: text(release),
+                uptime: text(uptime),
+                minor: minor.parse().ok()?,
+                flags: flags.parse().ok()?,
+            },
             ("start", [name]) => Self::Started { name: text(name) },
             ("ok", [name, time]) => Self::Passed { name: text(name), time: millis(time)? },
             ("failed", [name, time, reason]) => {
@@ -62,8 +67,8 @@ mod tests {
     #[test]
     fn lines_of_a_guest_are_events() {
         let name = || "a::b".to_owned();
-        let ready = Event::Ready { release: "6.1.0".into(), uptime: "2.31".into() };
-        assert_eq!(Event::parse("@ready\t6.1.0\t2.31\r\n"), Some(ready));
+        let ready = Event::Ready { release: "6.1.0".into(), uptime: "2.31".into(), minor: 38, flags: 1 << 32 };
+        assert_eq!(Event::parse("@ready\t6.1.0\t2.31\t38\t4294967296\r\n"), Some(ready));
         assert_eq!(
             Event::parse("@ok\ta::b\t12"),
             Some(Event::Passed { name: name(), time: Duration::from_millis(12) })

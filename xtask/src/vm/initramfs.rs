@@ -2,7 +2,7 @@
 //! are gathered once; each boot appends its plan.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
@@ -17,10 +17,19 @@ use crate::workspace::find_program;
 
 /// Modules without which there is nothing to test.
 const NEEDED: &[&str] = &["fuse"];
-/// Modules for disks, which a kernel may lack.
-const WANTED: &[&str] = &["ext4", "virtio_pci", "virtio_blk"];
+/// Modules for disks and loop devices, which a kernel may lack.
+const WANTED: &[&str] = &["ext4", "virtio_pci", "virtio_blk", "loop"];
 
 const HELPER: &str = "fusermount3";
+/// Programs that cases run and of which busybox's form cannot do enough: name, place in the guest, mode. Those that this
+/// machine lacks are left to busybox.
+const TOOLS: &[(&str, &str, u32)] = &[
+    ("losetup", "/usr/bin/losetup", 0o755),
+    ("mount", "/usr/bin/mount", 0o4755),
+    ("umount", "/usr/bin/umount", 0o4755),
+    ("unshare", "/usr/bin/unshare", 0o755),
+    ("mount.fuse3", "/sbin/mount.fuse3", 0o755),
+];
 const FILES: &[(&str, &str)] = &[
     (
         "/etc/passwd",
@@ -34,6 +43,7 @@ const FILES: &[(&str, &str)] = &[
 pub(super) struct Initramfs {
     bytes: Vec<u8>,
     modules: Vec<String>,
+    links: Vec<(String, String)>,
 }
 
 impl Initramfs {
@@ -43,7 +53,7 @@ impl Initramfs {
         for (path, text) in FILES {
             archive.file(path, 0o644, text.as_bytes());
         }
-        for path in ["/proc", "/sys", "/dev", "/run", "/root", "/mnt", "/usr/sbin", "/sbin"] {
+        for path in ["/proc", "/sys", "/dev", "/run", "/root", "/mnt", "/usr/sbin", "/sbin", "/usr/local/bin"] {
             archive.directory(path, 0o755);
         }
         archive.directory("/tmp", 0o1777);
@@ -51,6 +61,12 @@ impl Initramfs {
         archive.device("/dev/console", 0o600, 5, 1);
         add_busybox(&mut archive, store)?;
         add_helper(&mut archive, store)?;
+        for (name, place, mode) in TOOLS {
+            if let Some(file) = find_program(name).or_else(|| find_in_sbin(name)) {
+                add_program(&mut archive, &file, place, *mode)?;
+            }
+        }
+        archive.symlink("/sbin/mount.fuse", "mount.fuse3");
         let mut paths = Vec::new();
         for Module { name, content } in modules {
             let path = format!("/modules/{name}.ko");
@@ -58,19 +74,21 @@ impl Initramfs {
             paths.push(path);
         }
         archive.file("/init", 0o755, &read(&built.guest)?);
+        let mut links = Vec::new();
         for program in &built.programs {
-            let name = program.file_name().unwrap_or_default().to_string_lossy();
-            archive.file(&format!("/usr/bin/{name}"), 0o755, &read(program)?);
+            let place = format!("/usr/bin/{}", program.file_name().unwrap_or_default().to_string_lossy());
+            archive.file(&place, 0o755, &read(program)?);
+            links.push((program.display().to_string(), place));
         }
         for test in &built.tests {
             archive.file(&format!("{TESTS}/{}", test.name), 0o755, &read(&test.file)?);
         }
-        Ok(Self { bytes: archive.finish(), modules: paths })
+        Ok(Self { bytes: archive.finish(), modules: paths, links })
     }
 
     /// Writes the initramfs of one boot.
     pub(super) fn write(&self, file: &Path, plan: &Plan) -> Result<()> {
-        let plan = Plan { modules: self.modules.clone(), ..plan.clone() };
+        let plan = Plan { modules: self.modules.clone(), links: self.links.clone(), ..plan.clone() };
         let mut more = Archive::default();
         more.file(plan::FILE, 0o644, plan.text().as_bytes());
         let mut bytes = self.bytes.clone();
@@ -109,12 +127,22 @@ fn add_helper(archive: &mut Archive, store: &Path) -> Result<()> {
             places.into_iter().find(|place| place.is_file()).context("the package fuse3 has no fusermount3")?
         }
     };
-    archive.file(&format!("/usr/bin/{HELPER}"), 0o4755, &read(&file)?);
+    add_program(archive, &file, &format!("/usr/bin/{HELPER}"), 0o4755)
+}
+
+/// A program with the libraries that it needs.
+fn add_program(archive: &mut Archive, file: &Path, place: &str, mode: u32) -> Result<()> {
+    archive.file(place, mode, &read(file)?);
     let shell = Shell::new().context("starting a shell")?;
-    for library in libraries(&shell, &file)? {
+    for library in libraries(&shell, file)? {
         archive.file(&library, 0o755, &read(Path::new(&library))?);
     }
     Ok(())
+}
+
+/// Ordinary users do not have these directories on their PATH.
+fn find_in_sbin(name: &str) -> Option<PathBuf> {
+    ["/usr/sbin", "/sbin"].map(|directory| Path::new(directory).join(name)).into_iter().find(|file| file.is_file())
 }
 
 /// The absolute paths that `ldd` tells; none for a static program.

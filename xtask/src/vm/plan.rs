@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::needs::{self, Need};
+
 /// Where the guest looks for it.
 pub(super) const FILE: &str = "/etc/plan";
 
@@ -41,6 +43,8 @@ pub(super) struct PowerRound {
 pub(super) struct Plan {
     /// Paths of modules in the guest.
     pub(super) modules: Vec<String>,
+    /// Symbolic links: path and target. Tests know their package's programs by where they were built.
+    pub(super) links: Vec<(String, String)>,
     /// How long a case may take.
     pub(super) limit: Duration,
     /// What is to go wrong on purpose.
@@ -60,6 +64,9 @@ impl Plan {
         for module in &self.modules {
             line(&["module", module]);
         }
+        for (path, target) in &self.links {
+            line(&["link", path, target]);
+        }
         if let Some(what) = &self.broken {
             line(&["break", what]);
         }
@@ -67,6 +74,11 @@ impl Plan {
             line(&["shell"]);
         }
         for GuestCase { name, what } in &self.cases {
+            match needs::of(name) {
+                Some(Need::Minor(minor)) => line(&["minor", &minor.to_string()]),
+                Some(Need::Flag(bit)) => line(&["flag", &bit.to_string()]),
+                Some(Need::Host(_)) | None => {}
+            }
             match what {
                 What::Libtest { program, test } => line(&["libtest", name, program, test]),
                 What::Own(own) => line(&["own", own]),
@@ -93,12 +105,17 @@ mod tests {
     fn plan_is_a_line_for_each_wish() {
         let plan = Plan {
             modules: vec!["/modules/fuse.ko".into()],
+            links: vec![("/b/hellofs".into(), "/usr/bin/hellofs".into())],
             limit: Duration::from_secs(7),
             broken: Some("daemon".into()),
             shell: false,
             cases: vec![
                 GuestCase { name: "b t".into(), what: What::Libtest { program: "/tests/b".into(), test: "t".into() } },
                 GuestCase { name: "x".into(), what: What::Own("x".into()) },
+                GuestCase {
+                    name: "attributes::statx_comes_when_the_birth_time_is_asked_for".into(),
+                    what: What::Own("y".into()),
+                },
             ],
             power: Some(PowerRound {
                 filesystem: "mirrorfs".into(),
@@ -109,8 +126,8 @@ mod tests {
         };
         assert_eq!(
             plan.text(),
-            "limit\t7\nmodule\t/modules/fuse.ko\nbreak\tdaemon\nlibtest\tb t\t/tests/b\tt\nown\tx\nsynced\t0\t9\n\
-             power\tmirrorfs\t1\tignored\n"
+            "limit\t7\nmodule\t/modules/fuse.ko\nlink\t/b/hellofs\t/usr/bin/hellofs\nbreak\tdaemon\n\
+             libtest\tb t\t/tests/b\tt\nown\tx\nminor\t39\nown\ty\nsynced\t0\t9\npower\tmirrorfs\t1\tignored\n"
         );
     }
 }

@@ -35,9 +35,9 @@ impl<'a> Session<'a> {
         let (guest, port) = machine.boot(console)?;
         let mut session = Self { guest, listener: Listener::new(port, signals), console, start };
         match session.next(BOOT_LIMIT)? {
-            Heard::Event(Event::Ready { release, uptime }) => {
+            Heard::Event(Event::Ready { release, uptime, minor, flags }) => {
                 println!(
-                    "kernel {release} is up after {:.1} s ({uptime} s by its own clock)",
+                    "kernel {release} is up after {:.1} s ({uptime} s by its own clock), protocol 7.{minor}, flags {flags:#x}",
                     start.elapsed().as_secs_f64()
                 );
                 Ok(session)

@@ -12,6 +12,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::cases::BROKEN;
 use crate::plan::{self, Plan, Step};
+use crate::probe::{self, Offer};
 use crate::process::{self, End, Ended};
 use crate::report::Report;
 use crate::{leftovers, modules, power};
@@ -44,7 +45,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("FUSEWIRE_TEST_USER", "fusewire-test"),
 ];
 
-const DEVICE: &str = "/dev/fuse";
+pub(crate) const DEVICE: &str = "/dev/fuse";
 const CONTROL: &str = "/sys/fs/fuse/connections";
 /// How many lines of a failed case's words, and of the kernel's, go to the host.
 const LINES: usize = 60;
@@ -90,14 +91,21 @@ fn set_up_and_run() -> Result<()> {
         modules::load(Path::new(module))?;
     }
     prepare_fuse()?;
+    for (path, target) in &plan.links {
+        let above = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(above).with_context(|| format!("creating {}", above.display()))?;
+        symlink(target, path).with_context(|| format!("linking {}", path.display()))?;
+    }
 
     if plan.shell {
         return shell();
     }
     let mut report = Report::open()?;
-    report.send("ready", &[&first_word("/proc/sys/kernel/osrelease"), &first_word("/proc/uptime")]);
+    let offer = probe::ask().context("asking the kernel what it offers")?;
+    let (release, uptime) = (first_word("/proc/sys/kernel/osrelease"), first_word("/proc/uptime"));
+    report.send("ready", &[&release, &uptime, &offer.minor, &offer.flags]);
     misbehave(plan.broken.as_deref())?;
-    run_steps(&plan, &mut report);
+    run_steps(&plan, offer, &mut report);
     report.send("end", &[]);
     Ok(())
 }
@@ -131,9 +139,16 @@ fn misbehave(how: Option<&str>) -> Result<()> {
     }
 }
 
-fn run_steps(plan: &Plan, report: &mut Report) {
+fn run_steps(plan: &Plan, offer: Offer, report: &mut Report) {
+    let mut lacking = None;
     for step in &plan.steps {
         match step {
+            Step::Minor(minor) if offer.minor < *minor => lacking = Some(format!("it needs protocol 7.{minor}")),
+            Step::Flag(bit) if offer.flags >> bit & 1 == 0 => lacking = Some(format!("it needs INIT flag {bit}")),
+            Step::Minor(_) | Step::Flag(_) => {}
+            Step::Libtest { name, .. } | Step::Own { name } if lacking.is_some() => {
+                report.send("skipped", &[name, &lacking.take().unwrap_or_default()]);
+            }
             Step::Libtest { name, program, test } => {
                 let mut command = Command::new(program);
                 command.args(["--exact", test, "--nocapture", "--test-threads=1"]);

@@ -9,6 +9,7 @@ mod leftovers;
 mod modules;
 mod plan;
 mod power;
+mod probe;
 mod process;
 mod report;
 

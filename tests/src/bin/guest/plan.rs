@@ -1,6 +1,7 @@
 //! What the host wants of this boot, read from a file of the initramfs: a line a wish, fields parted by tabs.
 //! `xtask/src/vm/plan.rs` writes it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,8 @@ pub(crate) const FILE: &str = "/etc/plan";
 pub(crate) struct Plan {
     /// Modules to load, in this order.
     pub(crate) modules: Vec<String>,
+    /// Symbolic links to make: path and target.
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// What to run, in this order.
     pub(crate) steps: Vec<Step>,
     /// How long a case may take.
@@ -26,6 +29,10 @@ pub(crate) struct Plan {
 /// One thing to run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
+    /// The next case needs this protocol minor.
+    Minor(u32),
+    /// The next case needs this bit of the flags in INIT.
+    Flag(u32),
     /// A case of a libtest binary.
     Libtest { name: String, program: String, test: String },
     /// A case of this program.
@@ -50,6 +57,9 @@ impl Plan {
             match fields.as_slice() {
                 ["limit", seconds] => plan.limit = Duration::from_secs(number(seconds)?.into()),
                 ["module", path] => plan.modules.push((*path).to_owned()),
+                ["link", path, target] => plan.links.push((path.into(), target.into())),
+                ["minor", minor] => plan.steps.push(Step::Minor(number(minor)?)),
+                ["flag", bit] => plan.steps.push(Step::Flag(number(bit)?)),
                 ["break", what] => plan.broken = Some((*what).to_owned()),
                 ["shell"] => plan.shell = true,
                 ["libtest", name, program, test] => plan.steps.push(Step::Libtest {
@@ -83,13 +93,14 @@ mod tests {
 
     #[test]
     fn every_line_of_a_plan_is_read() {
-        let text = "limit\t7\nmodule\t/m/fuse.ko\nbreak\tdaemon\nlibtest\tb t\t/t/b\tt\nown\tx\nsynced\t1\t9\n\
+        let text = "limit\t7\nmodule\t/m/fuse.ko\nlink\t/b/a\t/a\nminor\t39\nflag\t34\nbreak\tdaemon\nlibtest\tb t\t/t/b\tt\nown\tx\nsynced\t1\t9\n\
                     power\tmirrorfs\t2\tignored\n";
         let plan = Plan::parse(text).unwrap();
         assert_eq!(plan.limit, Duration::from_secs(7));
         assert_eq!(plan.modules, ["/m/fuse.ko"]);
         assert_eq!(plan.broken.as_deref(), Some("daemon"));
-        assert_eq!(plan.steps.len(), 4);
+        assert_eq!(plan.steps.len(), 6);
+        assert_eq!(plan.links, [("/b/a".into(), "/a".into())]);
         assert!(Plan::parse("shell\n").unwrap().shell);
         assert!(Plan::parse("lunch\n").is_err());
     }

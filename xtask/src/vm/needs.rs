@@ -1,0 +1,56 @@
+//! What cases ask of a guest's kernel, by name, and which cases have no place in a guest. A case that is not here runs
+//! everywhere. The guest compares the needs with what its kernel offers, and tells what it skips.
+
+/// What a case needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// This protocol minor.
+    Minor(u32),
+    /// This bit of the flags that the kernel offers in INIT.
+    Flag(u32),
+    /// More than a guest has; with the reason.
+    Host(&'static str),
+}
+
+/// `FUSE_CREATE_SUPP_GROUP`, `linux/fuse.h` 7.38; stable kernels raised the minor without it.
+const CREATE_SUPP_GROUP: u32 = 34;
+
+const SYSTEM: &str = "it runs compilers and other programs of a whole system";
+
+/// Parts of names, with what cases of such a name need.
+const NEEDS: &[(&str, Need)] = &[
+    ("mirrorfs::mount_programs ", Need::Host(SYSTEM)),
+    ("groups_come_along_if_the_directory_has_one", Need::Flag(CREATE_SUPP_GROUP)),
+    // User attributes on tmpfs, with which it compares, came with Linux 6.6 as did this minor.
+    ("differential::random_calls_do_what_they_do_on_tmpfs", Need::Minor(39)),
+    ("attributes::statx_comes_when_the_birth_time_is_asked_for", Need::Minor(39)),
+    ("notifications::resend_brings_requests_under_way_again", Need::Minor(40)),
+    ("notifications::new_epoch_makes_every_name_be_looked_up_once_more", Need::Minor(44)),
+    ("notifications::notifying_after_the_end_is_enodev", Need::Minor(45)),
+    ("notifications::pruned_nodes_are_forgotten_unless_they_are_used", Need::Minor(45)),
+    ("copying::copies_go_by_the_newest_operation_that_is_served", Need::Minor(45)),
+    ("copying::only_the_wide_copy_is_asked_for_more_than_32_bits_hold", Need::Minor(45)),
+    // They ask for every operation of the newest minor.
+    ("operations every_operation_that_can_come_is_seen_to_come", Need::Minor(45)),
+    ("enosys::kernel_does_with_enosys_what_the_table_says", Need::Minor(45)),
+];
+
+/// What a case of this name needs, if anything.
+pub(super) fn of(name: &str) -> Option<Need> {
+    NEEDS.iter().find(|(part, _)| name.contains(part)).map(|(_, need)| *need)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_are_found_by_a_part_of_the_name() {
+        assert_eq!(
+            of("fusewire-tests::operations copying::copies_go_by_the_newest_operation_that_is_served"),
+            Some(Need::Minor(45))
+        );
+        assert_eq!(of("mirrorfs::mount_programs programs::git"), Some(Need::Host(SYSTEM)));
+        assert_eq!(of("mount_as_root"), None);
+    }
+}
