@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::workspace::{self, find_program};
-pub(crate) use generate::faults;
+pub(crate) use generate::{OPERATIONS as SOURCES, faults};
 
 /// Flags of `cargo xtask book`.
 #[derive(Default, clap::Args)]

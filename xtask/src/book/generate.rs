@@ -15,7 +15,8 @@ use super::pages::{REPLIES, WIRES};
 const PAGES: &str = "book/src";
 const OVERVIEW: &str = "protocol.md";
 const SUMMARY: &str = "SUMMARY.md";
-const OPERATIONS: &str = "crates/fusewire-proto/src/op";
+/// Where the operations and their comments are.
+pub(crate) const OPERATIONS: &str = "crates/fusewire-proto/src/op";
 const TRAIT: &str = "crates/fusewire/src/filesystem.rs";
 const MOUNT_TESTS: &str = "tests/tests/operations";
 

@@ -22,7 +22,7 @@
     return (high + 0.05) / (low + 0.05);
   };
   const scrolls = element => {
-    for (let above = element; above; above = above.parentElement) {
+    for (let above = element; above.tagName !== 'MAIN'; above = above.parentElement) {
       if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(above).overflowX)) return true;
     }
     return false;
@@ -52,10 +52,22 @@
     }
     return found.map(fault => `${theme}, ${width} px: ${fault}`);
   };
-  const answer = () => {
+  // A sheet that was disabled is loaded only when it is needed.
+  const settled = async () => {
+    const sheets = [...document.querySelectorAll('link[rel=stylesheet]')].filter(sheet => !sheet.disabled);
+    for (let left = 100; left > 0 && sheets.some(sheet => !sheet.sheet); left--) {
+      await new Promise(done => setTimeout(done, 10));
+    }
+  };
+  const answer = async () => {
     if (query.get('theme')) setTheme(query.get('theme'));
     if (!query.has('probe')) return;
-    const all = ['light', 'navy'].flatMap(theme => { setTheme(theme); return faults(theme); });
+    const all = [];
+    for (const theme of ['light', 'navy']) {
+      setTheme(theme);
+      await settled();
+      all.push(...faults(theme));
+    }
     const search = query.get('search');
     if (!search) return parent.postMessage({ name, faults: all }, '*');
     const results = () => [...document.querySelectorAll('#mdbook-searchresults a, #searchresults a')].map(a => a.textContent);
