@@ -9,8 +9,16 @@ pub fn difference(expected: &str, printed: &str) -> Option<String> {
     if lines(&expected, &printed) {
         return None;
     }
-    let mut pairs = expected.iter().zip(&printed);
-    let odd = pairs.find(|(pattern, text)| **pattern == "..." || !line(pattern, text));
+    // With lines left out, the places do not say which line belongs to which.
+    if expected.contains(&"...") {
+        let matched = |pattern: &&&str| **pattern == "..." || printed.iter().any(|text| line(pattern, text));
+        let odd = expected.iter().find(|pattern| !matched(pattern));
+        return Some(match odd {
+            Some(pattern) => format!("no line is like `{pattern}`"),
+            None => "the lines are there, but not in this order, or with others between".to_owned(),
+        });
+    }
+    let odd = expected.iter().zip(&printed).find(|(pattern, text)| !line(pattern, text));
     Some(match odd {
         Some((pattern, text)) => format!("expected `{pattern}`, found `{text}`"),
         None => format!("expected {} lines, found {}", expected.len(), printed.len()),
@@ -65,5 +73,12 @@ mod tests {
         for (expected, printed) in [("a\n", ""), ("", "a\n"), ("a [..] c\n", "a b\n"), ("...\nc\n", "a\nb\n")] {
             assert!(difference(expected, printed).is_some(), "{expected:?} {printed:?}");
         }
+    }
+    #[test]
+    fn difference_names_the_line_that_is_not_there() {
+        assert_eq!(difference("...\nb\nd\n", "a\nb\nc\n").unwrap(), "no line is like `d`");
+        let order = difference("...\nb\nc\n", "c\nb\n").unwrap();
+        assert_eq!(order, "the lines are there, but not in this order, or with others between");
+        assert_eq!(difference("a\nb\n", "a\nc\n").unwrap(), "expected `b`, found `c`");
     }
 }
