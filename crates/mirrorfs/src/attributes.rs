@@ -120,8 +120,8 @@ pub(crate) fn change(
 
 fn truncate(place: BorrowedFd<'_>, size: u64) -> io::Result<()> {
     let size = i64::try_from(size).map_err(|_| io::Errno::FBIG)?;
-    nix::unistd::truncate(LinkPath::of(place).as_c_str(), size)
-        .map_err(|errno| io::Errno::from_raw_os_error(errno as i32))
+    let done = nix::unistd::truncate(LinkPath::of(place).as_c_str(), size).map_err(std::io::Error::from);
+    done.map_err(|error| io::Errno::from_io_error(&error).unwrap_or(io::Errno::IO))
 }
 
 fn set_times(reopener: &Reopener, place: BorrowedFd<'_>, times: &Timestamps) -> io::Result<()> {

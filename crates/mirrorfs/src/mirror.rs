@@ -302,23 +302,24 @@ impl Mirror {
         mut file: OpenFile,
         stat: Option<&Stat>,
     ) -> Result<reply::Opened, Errno> {
-        if let Some(backing) = self.backing(inode, &file) {
-            let id = backing.id();
-            file.backing = Some(backing);
-            let mut opened = reply::Opened::new(self.files.insert(file)).with_flags(OpenedFlags::PASSTHROUGH);
-            opened.backing = Some(id);
-            return Ok(opened);
-        }
         let same = || match stat {
             Some(stat) => inode.same_data(stat),
             None => fstat(&file).is_ok_and(|stat| inode.same_data(&stat)),
         };
-        let mut flags = self.caching.file_flags(self.agreed(), same);
+        let backing = self.backing(inode, &file);
+        let mut flags = match backing {
+            Some(_) => OpenedFlags::PASSTHROUGH,
+            None => self.caching.file_flags(self.agreed(), same),
+        };
         let quiet = self.source.close == Close::Nothing && inode.key().device == self.source.device;
         if (quiet || file.writable().is_none()) && !self.gathers_writes() {
             flags |= OpenedFlags::NOFLUSH;
         }
-        Ok(reply::Opened::new(self.files.insert(file)).with_flags(flags))
+        let id = backing.as_ref().map(|backing| backing.id());
+        file.backing = backing;
+        let mut opened = reply::Opened::new(self.files.insert(file)).with_flags(flags);
+        opened.backing = id;
+        Ok(opened)
     }
 
     /// What backs the open files of an inode, if the kernel reads and writes them itself.

@@ -309,3 +309,55 @@ fn symlinks_that_lead_out_are_not_followed() {
     }
     assert_eq!(fs::read_link(stage.source("file")).expect("the link"), outside);
 }
+
+#[test]
+fn names_that_are_too_long_and_links_in_a_circle_are_what_the_source_says() {
+    let stage = Stage::new(Options::default());
+    let long = "n".repeat(256);
+    assert_eq!(errno(File::create(stage.shown(&long))), Some(libc::ENAMETOOLONG));
+    assert_eq!(errno(fs::metadata(stage.shown(&long))), Some(libc::ENAMETOOLONG));
+    File::create(stage.shown(&"n".repeat(255))).expect("a name of 255 bytes");
+    symlink("two", stage.shown("one")).expect("a link");
+    symlink("one", stage.shown("two")).expect("a link");
+    assert_eq!(errno(fs::metadata(stage.shown("one"))), Some(libc::ELOOP));
+}
+
+#[test]
+fn source_that_vanishes_leaves_an_empty_directory() {
+    let stage = Stage::with(|options| options.entry_timeout = Some(Duration::ZERO));
+    fs::remove_dir_all(stage.source("")).expect("removing the source");
+    assert_eq!(errno(fs::metadata(stage.shown("file"))), Some(libc::ENOENT));
+    assert_eq!(errno(File::create(stage.shown("new"))), Some(libc::ENOENT));
+    assert_eq!(fs::read_dir(stage.shown("")).expect("listing").count(), 0);
+}
+
+#[test]
+fn full_disk_is_told_and_nothing_is_lost_that_was_written() {
+    let stage = Stage::new(Options::default());
+    let small = stage.source("small");
+    fs::create_dir(&small).expect("a directory");
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("small"), &small, Some("tmpfs"), flags, Some("size=1m")).expect("a small filesystem");
+    let written = fs::write(stage.shown("small/kept"), vec![1; 500_000]);
+    let too_much = errno(fs::write(stage.shown("small/full"), vec![2; 5_000_000]));
+    let kept = fs::read(stage.source("small/kept")).map(|content| content == vec![1; 500_000]);
+    fs::remove_file(stage.shown("small/full")).expect("making room");
+    let again = fs::write(stage.shown("small/again"), vec![3; 400_000]);
+    nix::mount::umount2(&small, nix::mount::MntFlags::MNT_DETACH).expect("taking it away");
+    assert_eq!((errno(written), too_much, errno(again)), (None, Some(libc::ENOSPC), None));
+    assert!(kept.expect("reading"));
+}
+
+#[test]
+fn sources_that_cannot_be_mirrored_are_told_in_one_line() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("file");
+    fs::write(&file, "").expect("a file");
+    let problem = |source: &Path, options: Options| Mirror::new(source, options).expect_err("no mirror").to_string();
+    let missing = problem(&directory.path().join("missing"), Options::default());
+    assert!(missing.ends_with("missing: No such file or directory (os error 2)"), "{missing}");
+    assert!(problem(&file, Options::default()).ends_with("file: it is not a directory"));
+    let mut options = Options::default().writeback();
+    options.passthrough = true;
+    assert_eq!(problem(directory.path(), options), "setting up passthrough: it excludes writeback");
+}

@@ -244,7 +244,8 @@ impl Call {
             }
             Self::Truncate(path, size) => {
                 let size = i64::try_from(*size).expect("a size");
-                nix::unistd::truncate(&at(path), size).map_err(|error| Errno::from_raw_os_error(error as i32))?;
+                let done = nix::unistd::truncate(&at(path), size).map_err(std::io::Error::from);
+                done.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
             }
             Self::Ftruncate(slot, size) => ftruncate(file(slot)?, *size)?,
             Self::Fallocate { slot, mode, offset, length } => fallocate(file(slot)?, *mode, *offset, *length)?,
