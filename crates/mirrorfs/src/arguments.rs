@@ -20,7 +20,7 @@ pub(crate) fn command() -> Command {
         .value("attr_timeout", "SECONDS", "how long attributes are remembered")
         .value("negative_timeout", "SECONDS", "how long missing names are remembered")
         .flag("writeback", "gather writes; nobody else may change the source")
-        .flag("passthrough", "let the kernel read and write the files itself (root)")
+        .flag("passthrough", "the kernel reads and writes the files (root)")
         .value("map", "U1/U2:@G1/@G2", "show user U1 as U2, group G1 as G2")
         .value("force-user", "USER", "show everything as this user's")
         .value("force-group", "GROUP", "show everything as this group's")
