@@ -20,7 +20,7 @@ find . -type d -printf '%P d %m %u %g\n' -o -type l -printf '%P l %m %n %u %g %l
 find . -type f -not -path ./.git/index -print0 | sort -z | xargs -0 --no-run-if-empty sha256sum
 ";
 
-/// In this order: the last one leaves nothing.
+/// In this order: the last one leaves nothing. Several threads of git would make packs that differ from one time to the next.
 pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "find and sha256sum", script: TREE },
     Program { name: "grep", script: r"grep -r -n -F unsafe . | sort; grep -r -c '^use' . | sort" },
@@ -39,6 +39,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
         script: r"
             rm -rf out
             git init -q -b main .
+            git config pack.threads 1
             git add -A
             git commit -q -m 'All of it'
             git rev-parse HEAD
