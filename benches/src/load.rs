@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::tree;
+use crate::tree::{self, PageAligned};
 
 const SMALL: u64 = 4096;
 /// One block, in bytes.
@@ -202,7 +202,7 @@ struct Client {
     file: OwnedFd,
     /// The name that is worked on in the directory `file`.
     name: String,
-    buffer: Vec<u8>,
+    buffer: PageAligned,
     offset: u64,
     random: u64,
 }
@@ -240,7 +240,7 @@ impl Client {
             }
             _ => 0,
         };
-        Ok(Self { workload, file, name, buffer: vec![0; length], offset: 0, random: 1 + u64::from(copy) })
+        Ok(Self { workload, file, name, buffer: PageAligned::new(length), offset: 0, random: 1 + u64::from(copy) })
     }
 
     /// One operation.
@@ -298,12 +298,12 @@ impl Client {
 
     fn read(&mut self, offset: u64) -> io::Result<()> {
         let length = rustix::io::pread(&self.file, self.buffer.as_mut_slice(), offset)?;
-        expect(length, self.buffer.len())
+        expect(length, self.buffer.as_slice().len())
     }
 
     fn write(&mut self, offset: u64) -> io::Result<()> {
-        let length = rustix::io::pwrite(&self.file, &self.buffer, offset)?;
-        expect(length, self.buffer.len())
+        let length = rustix::io::pwrite(&self.file, self.buffer.as_slice(), offset)?;
+        expect(length, self.buffer.as_slice().len())
     }
 
     fn list(&mut self) -> io::Result<()> {

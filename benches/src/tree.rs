@@ -46,6 +46,7 @@ pub const XATTR: &[u8] = b"user.bench";
 /// Its value.
 pub const XATTR_VALUE: &[u8] = b"sixteen bytes ..";
 
+const PAGE: usize = 4096;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// What is known of a file or directory.
@@ -88,11 +89,41 @@ fn class(id: u64) -> u64 {
     id & !0xff
 }
 
+/// Bytes that begin on a page: otherwise a request of 1 MiB touches one page more than the kernel puts into one.
+#[derive(Debug)]
+pub struct PageAligned {
+    bytes: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl PageAligned {
+    /// So many zeros.
+    #[must_use]
+    pub fn new(length: usize) -> Self {
+        let bytes = vec![0; length + PAGE];
+        let start = bytes.as_ptr().align_offset(PAGE);
+        Self { bytes, start, length }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.start..self.start + self.length).unwrap_or(&[])
+    }
+
+    /// The bytes, to be written to.
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.start..self.start + self.length).unwrap_or(&mut [])
+    }
+}
+
 /// The tree. It is the same for all who have one, but for the files that they make.
 #[derive(Debug)]
 pub struct Tree {
     names: Vec<[u8; 10]>,
-    block: Vec<u8>,
+    block: PageAligned,
     /// What is made in the working directories: in each a file `c` and a directory `m`. 0: not there.
     made: [AtomicU64; 2 * COPIES as usize],
     counter: AtomicU64,
@@ -115,8 +146,11 @@ impl Tree {
             }
             name
         });
-        let block = (0_usize..BLOCK).map(|at| u8::try_from(at % 251).unwrap_or(0));
-        Self { names: names.collect(), block: block.collect(), made: Default::default(), counter: AtomicU64::new(MADE) }
+        let mut block = PageAligned::new(BLOCK);
+        for (at, byte) in block.as_mut_slice().iter_mut().enumerate() {
+            *byte = u8::try_from(at % 251).unwrap_or(0);
+        }
+        Self { names: names.collect(), block, made: Default::default(), counter: AtomicU64::new(MADE) }
     }
 
     /// The node with this id.
@@ -187,7 +221,7 @@ impl Tree {
         let length = self.node(id).map_or(0, |node| node.size).saturating_sub(offset);
         let length = usize::try_from(length.min(u64::from(size))).unwrap_or(0);
         let from = usize::try_from(offset).unwrap_or(0) % BLOCK;
-        let bytes = self.block.get(from..).unwrap_or(&[]);
+        let bytes = self.block.as_slice().get(from..).unwrap_or(&[]);
         bytes.get(..length).unwrap_or(bytes)
     }
 
@@ -251,6 +285,13 @@ mod tests {
         assert_eq!(tree.remove(parent, b"m"), Some(()));
         assert_eq!(tree.lookup(parent, b"m"), None);
         assert_eq!(tree.make(ROOT, b"c"), None);
+    }
+
+    #[test]
+    fn blocks_begin_on_a_page() {
+        let tree = Tree::new();
+        let block = tree.read(NULL, 0, 1 << 20);
+        assert_eq!((block.len(), block.as_ptr().align_offset(PAGE)), (BLOCK, 0));
     }
 
     #[test]

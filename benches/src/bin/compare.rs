@@ -33,7 +33,7 @@ struct Args {
     /// Measure on one CPU only
     #[arg(long)]
     one_cpu: bool,
-    /// How many rounds [default: 7, quick: 5]
+    /// How many rounds [default: 7]
     #[arg(long)]
     rounds: Option<usize>,
     /// How long each measurement takes [default: 200, quick: 100]
@@ -93,7 +93,7 @@ fn plan(args: &Args) -> Result<Plan> {
     Ok(Plan {
         cells,
         peers: peers.collect(),
-        rounds: args.rounds.unwrap_or(if args.quick { 5 } else { 7 }).max(1),
+        rounds: args.rounds.unwrap_or(7).max(1),
         time: Duration::from_millis(args.milliseconds.unwrap_or(if args.quick { 100 } else { 200 })),
         mode: String::from(if args.quick { "quick" } else { "full" }),
     })

@@ -107,11 +107,12 @@ const LARGE: &[Workload] = &[
 /// A subset that takes some two minutes: every workload once, the rows with two clients, the code on one CPU.
 #[must_use]
 pub fn quick() -> Vec<Cell> {
-    let one_cpu = [Workload::NullRead, Workload::Getattr, Workload::Lookup, Workload::CreateUnlink];
-    let one_cpu = one_cpu.into_iter().chain([Workload::Readdir, Workload::Read1mDirect, Workload::Write1mDirect]);
+    let promised = [Workload::NullRead, Workload::Getattr, Workload::Lookup, Workload::CreateUnlink];
+    let promised = promised.into_iter().chain([Workload::Readdir, Workload::Read1mDirect, Workload::Write1mDirect]);
+    let one_cpu = promised.flat_map(|workload| [1, 2].map(|threads| Cell::new(workload).threads(threads).pinned()));
     let two = [Workload::NullRead, Workload::Getattr, Workload::Lookup, Workload::CreateUnlink, Workload::Read4k];
     let two = two.into_iter().chain([Workload::Readdir, Workload::Read1mDirect, Workload::Write1mDirect]);
-    let mut cells: Vec<Cell> = one_cpu.map(|workload| Cell::new(workload).pinned()).collect();
+    let mut cells: Vec<Cell> = one_cpu.collect();
     cells.extend(SMALL.iter().chain(LARGE).map(|workload| Cell::new(*workload)));
     cells.extend(two.map(|workload| Cell::new(workload).threads(2)));
     cells

@@ -115,8 +115,8 @@ pub(super) fn sample(server: &Server, cell: &Cell, time: Duration) -> Result<Sam
         bail!("{}", words.split_whitespace().collect::<Vec<_>>().join(" "));
     };
     let done: Done = serde_json::from_str(&line).context("reading what load says")?;
-    ensure!(done.operations > 0, "no operation was done");
-    let used = after.zip(before).map(|(after, before)| after.since(before));
+    // Without an operation there is nothing that it could have cost.
+    let used = after.zip(before).filter(|_| done.operations > 0).map(|(after, before)| after.since(before));
     let each = |count: u64| f64_of(count) / f64_of(done.operations);
     Ok(Sample {
         rate: done.rate,

@@ -133,6 +133,7 @@ fn verdicts(out: &mut String, results: &Results) {
     for target in targets() {
         let (figure, verdict) = match target.judge(results) {
             Verdict::Met(figure) => (Some(figure), "met"),
+            Verdict::Even(figure) => (Some(figure), "within the spread"),
             Verdict::Missed(figure) => (Some(figure), "**missed**"),
             Verdict::NotMeasured => (None, "not measured"),
         };

@@ -55,6 +55,8 @@ pub const PEERS: &[Peer] = &[
     peer("fusewire-1", "this library, a single worker", Kind::Rust("serve_fusewire"), 1, false),
     peer(FUSER, "fuser 0.18, as by default: one thread", Kind::Rust("serve_fuser"), 0, true),
     peer("fuser-2", "fuser 0.18, two threads, a descriptor each", Kind::Rust("serve_fuser"), 2, true),
+    peer("polyfuse", "polyfuse 0.5, one thread", Kind::Rust("serve_polyfuse"), 1, false),
+    peer("fuse3", "fuse3 0.10 on tokio, a worker a CPU", Kind::Rust("serve_fuse3"), 0, false),
     peer("libfuse", "libfuse3 from the system, low-level API, one thread", Kind::C("libfuse.c", &["fuse3"]), 1, false),
     peer("libfuse-mt", "the same with its loop of threads", Kind::C("libfuse.c", &["fuse3"]), 0, false),
     peer(FLOOR, "a C program without a library, one thread", Kind::C("floor.c", &[]), 1, true),
