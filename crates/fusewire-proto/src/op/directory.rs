@@ -25,8 +25,7 @@ operation! {
 }
 
 operation! {
-    /// Lists names of an open directory, from the entry after `offset` on. An empty answer is the end.
-    Readdir = READDIR {
+    alike {
         /// The directory.
         node node;
         fixed fuse_read_in {
@@ -47,35 +46,14 @@ operation! {
         }
         limit size;
     }
-}
-
-operation! {
+    /// Lists names of an open directory, from the entry after `offset` on. An empty answer is the end.
+    Readdir = READDIR;
     /// Lists names of an open directory as `READDIR` does, and looks each one up: adds one to the lookup count of each node
     /// that is returned, `.` and `..` excepted.
     ///
     /// Sent if `DO_READDIRPLUS` is negotiated; with `READDIRPLUS_AUTO`, for the first entries and after a lookup in the
     /// directory.
-    Readdirplus = READDIRPLUS {
-        /// The directory.
-        node node;
-        fixed fuse_read_in {
-            /// The open directory.
-            handle: FileHandle = fh;
-            /// Where to go on: the offset of the last entry that was returned, or 0.
-            offset: u64 = offset;
-            /// Bytes of room for entries.
-            size: u32 = size;
-        }
-        also {
-            /// What else is valid.
-            read_flags: ReadFlags = read_flags;
-            /// Of no use for directories.
-            lock_owner: LockOwner = lock_owner;
-            /// The flags that the directory is open with.
-            flags: OpenFlags = flags;
-        }
-        limit size;
-    }
+    Readdirplus = READDIRPLUS;
 }
 
 operation! {

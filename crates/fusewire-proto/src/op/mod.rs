@@ -58,8 +58,15 @@ pub trait Operation<'a>: Copy + Debug + PartialEq {
 
 /// Declares an operation whose fields stand one for one in a struct of the header, followed by names.
 ///
-/// `also` fields are left out of the constructor: protocol growth adds a field there and breaks nobody.
+/// `also` fields are left out of the constructor: protocol growth adds a field there and breaks nobody. Operations with the
+/// same arguments are declared together, behind `alike`.
 macro_rules! operation {
+    (alike $arguments:tt $($(#[$doc:meta])* $name:ident = $opcode:ident;)+) => {
+        $($crate::op::operation! {
+            $(#[$doc])*
+            $name = $opcode $arguments
+        })+
+    };
     (
         $(#[$doc:meta])*
         $name:ident $(<$lt:lifetime>)? = $opcode:ident {

@@ -12,58 +12,35 @@ use crate::op::{Operation, operation};
 use crate::opcode::Opcode;
 
 operation! {
+    alike {
+        /// The file that is read.
+        node node;
+        fixed fuse_copy_file_range_in {
+            /// The open file that is read.
+            handle: FileHandle = fh_in;
+            /// Where to begin reading.
+            offset: u64 = off_in;
+            /// The file that is written.
+            out_node: NodeId = nodeid_out;
+            /// The open file that is written.
+            out_handle: FileHandle = fh_out;
+            /// Where to begin writing.
+            out_offset: u64 = off_out;
+            /// How many bytes.
+            length: u64 = len;
+        }
+        also {
+            /// No flag is defined yet.
+            flags: u64 = flags;
+        }
+    }
     /// Copies data from one open file to another of the same filesystem. `ENOSYS` is remembered: the kernel reads and writes.
     ///
     /// The number of bytes is answered in 32 bits, and the kernel takes `length` down to fit.
-    CopyFileRange = COPY_FILE_RANGE {
-        /// The file that is read.
-        node node;
-        fixed fuse_copy_file_range_in {
-            /// The open file that is read.
-            handle: FileHandle = fh_in;
-            /// Where to begin reading.
-            offset: u64 = off_in;
-            /// The file that is written.
-            out_node: NodeId = nodeid_out;
-            /// The open file that is written.
-            out_handle: FileHandle = fh_out;
-            /// Where to begin writing.
-            out_offset: u64 = off_out;
-            /// How many bytes.
-            length: u64 = len;
-        }
-        also {
-            /// No flag is defined yet.
-            flags: u64 = flags;
-        }
-    }
-}
-
-operation! {
+    CopyFileRange = COPY_FILE_RANGE;
     /// As `COPY_FILE_RANGE`, and the number of bytes is answered in 64 bits. Since 7.45. `ENOSYS` is remembered: the older
     /// operation serves from then on.
-    CopyFileRange64 = COPY_FILE_RANGE_64 {
-        /// The file that is read.
-        node node;
-        fixed fuse_copy_file_range_in {
-            /// The open file that is read.
-            handle: FileHandle = fh_in;
-            /// Where to begin reading.
-            offset: u64 = off_in;
-            /// The file that is written.
-            out_node: NodeId = nodeid_out;
-            /// The open file that is written.
-            out_handle: FileHandle = fh_out;
-            /// Where to begin writing.
-            out_offset: u64 = off_out;
-            /// How many bytes.
-            length: u64 = len;
-        }
-        also {
-            /// No flag is defined yet.
-            flags: u64 = flags;
-        }
-    }
+    CopyFileRange64 = COPY_FILE_RANGE_64;
 }
 
 operation! {
