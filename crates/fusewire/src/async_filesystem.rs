@@ -25,6 +25,28 @@ impl Filesystem for Defaults {}
 
 /// A method of the trait, by how the operation is answered.
 macro_rules! method {
+    (value rename, $op:ident, $reply:ident, $doc:literal $(, $lt:lifetime)?) => {
+        #[doc = $doc]
+        /// The default calls [`rename2`](Self::rename2) without flags.
+        fn rename $(<$lt>)?(
+            &self,
+            cx: &Context<'_>,
+            op: op::$op $(<$lt>)?,
+        ) -> impl Future<Output = Result<reply::$reply, Errno>> + Send {
+            self.rename2(cx, op.into())
+        }
+    };
+    (value copy_file_range, $op:ident, $reply:ident, $doc:literal $(, $lt:lifetime)?) => {
+        #[doc = $doc]
+        /// The default calls [`copy_file_range_64`](Self::copy_file_range_64) for no more than fits the answer.
+        fn copy_file_range $(<$lt>)?(
+            &self,
+            cx: &Context<'_>,
+            op: op::$op $(<$lt>)?,
+        ) -> impl Future<Output = Result<reply::$reply, Errno>> + Send {
+            async move { self.copy_file_range_64(cx, op.into()).await?.try_into() }
+        }
+    };
     (value $method:ident, $op:ident, $reply:ident, $doc:literal $(, $lt:lifetime)?) => {
         #[doc = $doc]
         #[doc = concat!("See [`Filesystem::", stringify!($method), "`].")]

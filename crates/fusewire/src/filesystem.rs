@@ -157,12 +157,13 @@ pub trait Filesystem: Send + Sync {
 
     /// Moves a name, over another if there is one.
     ///
-    /// What has the new name already is replaced; `ENOTEMPTY` if that is a directory with entries.
+    /// What has the new name already is replaced; `ENOTEMPTY` if that is a directory with entries. The default calls
+    /// [`rename2`](Self::rename2) without flags.
     ///
     /// # Errors
     /// What the caller is to see.
     fn rename(&self, cx: &Context<'_>, op: op::Rename<'_>) -> Result<reply::Done, Errno> {
-        Err(Errno::ENOSYS)
+        self.rename2(cx, op.into())
     }
 
     /// Gives a node one more name.
@@ -473,12 +474,13 @@ pub trait Filesystem: Send + Sync {
 
     /// Copies data from one open file to another.
     ///
-    /// With `ENOSYS`, the default, the kernel reads and writes instead.
+    /// The default calls [`copy_file_range_64`](Self::copy_file_range_64) for no more than fits the 32 bits of the answer. With
+    /// `ENOSYS` the kernel reads and writes instead.
     ///
     /// # Errors
     /// What the caller is to see.
     fn copy_file_range(&self, cx: &Context<'_>, op: op::CopyFileRange) -> Result<reply::Written, Errno> {
-        Err(Errno::ENOSYS)
+        self.copy_file_range_64(cx, op.into())?.try_into()
     }
 
     /// Maps a part of a file into the shared window (virtio-fs).

@@ -221,13 +221,6 @@ impl Filesystem for MemFs {
         self.add_name(&op).map(entry)
     }
 
-    fn rename(&self, cx: &Context<'_>, op: op::Rename<'_>) -> Result<reply::Done, Errno> {
-        let flags = fusewire::RenameFlags::empty();
-        let mut op2 = op::Rename2::new(op.parent, op.new_parent, flags, op.name, op.new_name);
-        op2.flags = flags;
-        self.move_name(cx, &op2)
-    }
-
     fn rename2(&self, cx: &Context<'_>, op: op::Rename2<'_>) -> Result<reply::Done, Errno> {
         self.move_name(cx, &op)
     }
@@ -246,21 +239,6 @@ impl Filesystem for MemFs {
 
     fn lseek(&self, _: &Context<'_>, op: op::Lseek) -> Result<reply::Offset, Errno> {
         self.seek(&op)
-    }
-
-    fn copy_file_range(&self, cx: &Context<'_>, op: op::CopyFileRange) -> Result<reply::Written, Errno> {
-        let mut wide = op::CopyFileRange64::new(
-            op.node,
-            op.handle,
-            op.offset,
-            op.out_node,
-            op.out_handle,
-            op.out_offset,
-            op.length,
-        );
-        wide.flags = op.flags;
-        let copied = self.copy_range(cx, &wide)?;
-        Ok(reply::Written { size: u32::try_from(copied).map_err(|_| Errno::EIO)? })
     }
 
     fn copy_file_range_64(&self, cx: &Context<'_>, op: op::CopyFileRange64) -> Result<reply::Copied, Errno> {

@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 
 use fusewire::op::Whence;
 use fusewire::{
-    Context, Errno, FsyncFlags, Gid, InitFlags, Name, Negotiated, NodeId, Notifier, RenameFlags, Uid, Wishes,
-    WriteFlags, op, reply, sink,
+    Context, Errno, FsyncFlags, Gid, InitFlags, Name, Negotiated, NodeId, Notifier, Uid, Wishes, WriteFlags, op, reply,
+    sink,
 };
 use rustix::fs::{
     AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, StatxFlags, XattrFlags, copy_file_range, fallocate,
@@ -102,32 +102,12 @@ impl Mirror {
         Ok(())
     }
 
-    fn rename_with(
-        &self,
-        cx: &Context<'_>,
-        (parent, name): (NodeId, &Name),
-        (new_parent, new_name): (NodeId, &Name),
-        flags: RenameFlags,
-    ) -> Result<reply::Done, Errno> {
-        let (from, to) = (self.inode(parent)?, self.inode(new_parent)?);
-        let (name, new_name) = (name.as_os_str(), new_name.as_os_str());
-        self.identity.act(cx, || {
-            if flags.is_empty() {
-                renameat(&from, name, &to, new_name)
-            } else {
-                let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
-                renameat_with(&from, name, &to, new_name, flags)
-            }
-        })?;
-        Ok(reply::Done)
-    }
-
-    fn copy(&self, cx: &Context<'_>, op: &op::CopyFileRange, most: u64) -> Result<u64, Errno> {
+    fn copy(&self, cx: &Context<'_>, op: &op::CopyFileRange64) -> Result<u64, Errno> {
         let (from, to) = (self.file(op.handle)?, self.file(op.out_handle)?);
         if op.flags != 0 {
             return Err(Errno::EINVAL);
         }
-        let length = usize::try_from(op.length.min(most)).unwrap_or(usize::MAX);
+        let length = usize::try_from(op.length).unwrap_or(usize::MAX);
         let copied = self.change_data(cx, &*to, || {
             let (mut offset, mut out_offset) = (op.offset, op.out_offset);
             copy_file_range(&*from, Some(&mut offset), &*to, Some(&mut out_offset), length)
@@ -267,12 +247,18 @@ impl fusewire::Filesystem for Mirror {
         Ok(reply::Done)
     }
 
-    fn rename(&self, cx: &Context<'_>, op: op::Rename<'_>) -> Result<reply::Done, Errno> {
-        self.rename_with(cx, (op.parent, op.name), (op.new_parent, op.new_name), RenameFlags::empty())
-    }
-
     fn rename2(&self, cx: &Context<'_>, op: op::Rename2<'_>) -> Result<reply::Done, Errno> {
-        self.rename_with(cx, (op.parent, op.name), (op.new_parent, op.new_name), op.flags)
+        let (from, to) = (self.inode(op.parent)?, self.inode(op.new_parent)?);
+        let (name, new_name) = (op.name.as_os_str(), op.new_name.as_os_str());
+        self.identity.act(cx, || {
+            if op.flags.is_empty() {
+                renameat(&from, name, &to, new_name)
+            } else {
+                let flags = rustix::fs::RenameFlags::from_bits_retain(op.flags.bits());
+                renameat_with(&from, name, &to, new_name, flags)
+            }
+        })?;
+        Ok(reply::Done)
     }
 
     fn link(&self, cx: &Context<'_>, op: op::Link<'_>) -> Result<reply::Entry, Errno> {
@@ -465,16 +451,8 @@ impl fusewire::Filesystem for Mirror {
         Ok(reply::Offset { offset })
     }
 
-    fn copy_file_range(&self, cx: &Context<'_>, op: op::CopyFileRange) -> Result<reply::Written, Errno> {
-        let copied = self.copy(cx, &op, u64::from(u32::MAX))?;
-        Ok(reply::Written { size: u32::try_from(copied).map_err(|_| Errno::EIO)? })
-    }
-
     fn copy_file_range_64(&self, cx: &Context<'_>, op: op::CopyFileRange64) -> Result<reply::Copied, Errno> {
-        let mut plain =
-            op::CopyFileRange::new(op.node, op.handle, op.offset, op.out_node, op.out_handle, op.out_offset, op.length);
-        plain.flags = op.flags;
-        Ok(reply::Copied { size: self.copy(cx, &plain, u64::MAX)? })
+        Ok(reply::Copied { size: self.copy(cx, &op)? })
     }
 
     fn statx(&self, _: &Context<'_>, op: op::Statx) -> Result<reply::StatxReply, Errno> {

@@ -31,23 +31,6 @@ impl Tree {
         Ok(reply::Done)
     }
 
-    fn move_name(&self, from: (NodeId, &Name), to: (NodeId, &Name), flags: RenameFlags) -> Result<reply::Done, Errno> {
-        let mut state = self.state();
-        let node = state.find(from.0, from.1.as_bytes())?;
-        let there = state.find(to.0, to.1.as_bytes());
-        if flags.contains(RenameFlags::NOREPLACE) && there.is_ok() {
-            return Err(Errno::EEXIST);
-        }
-        state.directory(from.0)?.remove(from.1.as_bytes());
-        state.directory(to.0)?.insert(to.1.as_bytes().to_vec(), node);
-        if flags.contains(RenameFlags::EXCHANGE) {
-            state.directory(from.0)?.insert(from.1.as_bytes().to_vec(), there?);
-        } else if flags.contains(RenameFlags::WHITEOUT) {
-            state.add(from.0, from.1.as_bytes(), FileType::CHARACTER_DEVICE, 0, Body::Special);
-        }
-        Ok(reply::Done)
-    }
-
     fn copy(&self, from: (NodeId, u64), to: (NodeId, u64), length: u64) -> Result<u64, Errno> {
         let mut state = self.state();
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -163,12 +146,21 @@ impl Filesystem for Tree {
         self.remove(op.parent, op.name)
     }
 
-    fn rename(&self, _: &Context<'_>, op: op::Rename<'_>) -> Result<reply::Done, Errno> {
-        self.move_name((op.parent, op.name), (op.new_parent, op.new_name), RenameFlags::empty())
-    }
-
     fn rename2(&self, _: &Context<'_>, op: op::Rename2<'_>) -> Result<reply::Done, Errno> {
-        self.move_name((op.parent, op.name), (op.new_parent, op.new_name), op.flags)
+        let mut state = self.state();
+        let node = state.find(op.parent, op.name.as_bytes())?;
+        let there = state.find(op.new_parent, op.new_name.as_bytes());
+        if op.flags.contains(RenameFlags::NOREPLACE) && there.is_ok() {
+            return Err(Errno::EEXIST);
+        }
+        state.directory(op.parent)?.remove(op.name.as_bytes());
+        state.directory(op.new_parent)?.insert(op.new_name.as_bytes().to_vec(), node);
+        if op.flags.contains(RenameFlags::EXCHANGE) {
+            state.directory(op.parent)?.insert(op.name.as_bytes().to_vec(), there?);
+        } else if op.flags.contains(RenameFlags::WHITEOUT) {
+            state.add(op.parent, op.name.as_bytes(), FileType::CHARACTER_DEVICE, 0, Body::Special);
+        }
+        Ok(reply::Done)
     }
 
     fn link(&self, _: &Context<'_>, op: op::Link<'_>) -> Result<reply::Entry, Errno> {
@@ -376,11 +368,6 @@ impl Filesystem for Tree {
         } else {
             Ok(reply::Offset { offset: if data { op.offset } else { size } })
         }
-    }
-
-    fn copy_file_range(&self, _: &Context<'_>, op: op::CopyFileRange) -> Result<reply::Written, Errno> {
-        let copied = self.copy((op.node, op.offset), (op.out_node, op.out_offset), op.length)?;
-        Ok(reply::Written { size: u32::try_from(copied).map_err(|_| Errno::EFBIG)? })
     }
 
     fn copy_file_range_64(&self, _: &Context<'_>, op: op::CopyFileRange64) -> Result<reply::Copied, Errno> {

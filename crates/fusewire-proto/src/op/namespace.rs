@@ -162,6 +162,13 @@ operation! {
     }
 }
 
+/// The same without flags.
+impl<'a> From<Rename<'a>> for Rename2<'a> {
+    fn from(op: Rename<'a>) -> Self {
+        Self::new(op.parent, op.new_parent, RenameFlags::empty(), op.name, op.new_name)
+    }
+}
+
 operation! {
     /// Gives the node `old` one more name. Adds one to its lookup count, also though the kernel knows it. `ENOSYS` is
     /// remembered, and the callers see `EPERM`; older kernels pass it on.

@@ -43,6 +43,14 @@ operation! {
     CopyFileRange64 = COPY_FILE_RANGE_64;
 }
 
+/// The same, for no more bytes than the older operation can answer with.
+impl From<CopyFileRange> for CopyFileRange64 {
+    fn from(op: CopyFileRange) -> Self {
+        let CopyFileRange { node, handle, offset, out_node, out_handle, out_offset, length, flags } = op;
+        Self { node, handle, offset, out_node, out_handle, out_offset, length: length.min(u32::MAX.into()), flags }
+    }
+}
+
 operation! {
     /// Maps a part of a file into the window that host and guest share. Sent by virtio-fs only.
     Setupmapping = SETUPMAPPING {

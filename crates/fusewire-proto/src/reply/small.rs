@@ -6,6 +6,7 @@ use zerocopy::FromZeros;
 
 use crate::abi;
 use crate::codec::{DecodeError, EncodeError, WireField, read_whole};
+use crate::errno::Errno;
 use crate::flags::PollEvents;
 use crate::init::Negotiated;
 use crate::op::FileLock;
@@ -94,6 +95,15 @@ number_replies! {
         /// The events that have happened.
         events: PollEvents = fuse_poll_out.revents
     };
+}
+
+/// The same in 32 bits; `EIO` if it does not fit, as more was copied than was asked for.
+impl TryFrom<Copied> for Written {
+    type Error = Errno;
+
+    fn try_from(copied: Copied) -> Result<Self, Errno> {
+        u32::try_from(copied.size).map(|size| Self { size }).map_err(|_| Errno::EIO)
+    }
 }
 
 /// The answer to `GETLK`: the lock that is in the way, or the kind `UNLOCK` if there is none.

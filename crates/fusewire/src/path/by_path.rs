@@ -86,27 +86,6 @@ impl<P: PathFilesystem> ByPath<P> {
         tree.hide(node);
         Ok(Hidden::Yes)
     }
-
-    fn move_name(
-        &self,
-        cx: &Context<'_>,
-        (from, to): (Place, Place),
-        flags: RenameFlags,
-    ) -> Result<reply::Done, Errno> {
-        let mut tree = self.tree_mut();
-        let old = tree.path_of(from.parent, &from.name)?;
-        let new = tree.path_of(to.parent, &to.name)?;
-        if !flags.intersects(RenameFlags::EXCHANGE | RenameFlags::NOREPLACE) && from != to {
-            self.hide(cx, &mut tree, &to)?;
-        }
-        self.inner.rename(cx, &old, &new, flags)?;
-        if flags.contains(RenameFlags::EXCHANGE) {
-            tree.exchange(&from, &to);
-        } else {
-            tree.rename(&from, to);
-        }
-        Ok(reply::Done)
-    }
 }
 
 /// Whether a file was given a hidden name.
@@ -199,14 +178,21 @@ impl<P: PathFilesystem> Filesystem for ByPath<P> {
         Ok(reply::Done)
     }
 
-    fn rename(&self, cx: &Context<'_>, op: op::Rename<'_>) -> Result<reply::Done, Errno> {
-        let places = (Place::new(op.parent, op.name), Place::new(op.new_parent, op.new_name));
-        self.move_name(cx, places, RenameFlags::empty())
-    }
-
     fn rename2(&self, cx: &Context<'_>, op: op::Rename2<'_>) -> Result<reply::Done, Errno> {
-        let places = (Place::new(op.parent, op.name), Place::new(op.new_parent, op.new_name));
-        self.move_name(cx, places, op.flags)
+        let (from, to) = (Place::new(op.parent, op.name), Place::new(op.new_parent, op.new_name));
+        let mut tree = self.tree_mut();
+        let old = tree.path_of(from.parent, &from.name)?;
+        let new = tree.path_of(to.parent, &to.name)?;
+        if !op.flags.intersects(RenameFlags::EXCHANGE | RenameFlags::NOREPLACE) && from != to {
+            self.hide(cx, &mut tree, &to)?;
+        }
+        self.inner.rename(cx, &old, &new, op.flags)?;
+        if op.flags.contains(RenameFlags::EXCHANGE) {
+            tree.exchange(&from, &to);
+        } else {
+            tree.rename(&from, to);
+        }
+        Ok(reply::Done)
     }
 
     fn link(&self, cx: &Context<'_>, op: op::Link<'_>) -> Result<reply::Entry, Errno> {
