@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fusewire::{
-    Attr, Context, Errno, FileHandle, FileType, InitFlags, LockOwner, Negotiated, NodeId, Notifier, OpenedFlags,
+    Attr, Context, Errno, FileHandle, FileType, Gid, InitFlags, LockOwner, Negotiated, NodeId, Notifier, OpenedFlags,
     PollEvents, PollHandle, Timestamp, Uid, Wishes,
 };
 
@@ -185,6 +185,8 @@ impl Tree {
 impl Node {
     fn new(id: NodeId, kind: FileType, permissions: u32, body: Body) -> Self {
         let mut attr = Attr::new(id.0, kind, permissions);
+        // Whoever mounts owns everything.
+        (attr.uid, attr.gid) = (Uid(nix::unistd::geteuid().as_raw()), Gid(nix::unistd::getegid().as_raw()));
         (attr.atime, attr.mtime, attr.ctime) = (BORN, BORN, BORN);
         if let Body::File(content) | Body::Link(content) = &body {
             attr.size = content.len() as u64;

@@ -165,20 +165,24 @@ fn is_mounted(path: &Path) -> bool {
     mounts.lines().any(|line| line.split(' ').nth(4) == path.to_str())
 }
 
-#[test]
-fn killed_daemon_leaves_errors_and_a_mount_that_can_be_unmounted() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut daemon = start_daemon("daemon", directory.path());
-    let mut open = File::open(directory.path().join("file")).unwrap();
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
-    let error = fs::metadata(directory.path().join("file")).unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
-    // Nobody waits for ever, the page cache apart.
-    assert!(open.read(&mut [0]).is_err());
-    drop(open);
-    nix::mount::umount(directory.path()).unwrap();
-    assert!(!is_mounted(directory.path()));
+mod fusermount {
+    use super::*;
+
+    #[test]
+    fn killed_daemon_leaves_errors_and_a_mount_that_can_be_unmounted() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut daemon = start_daemon("daemon", directory.path());
+        let mut open = File::open(directory.path().join("file")).unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        let error = fs::metadata(directory.path().join("file")).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
+        // Nobody waits for ever, the page cache apart.
+        assert!(open.read(&mut [0]).is_err());
+        drop(open);
+        assert!(Command::new("fusermount3").arg("-u").arg(directory.path()).status().unwrap().success());
+        assert!(!is_mounted(directory.path()));
+    }
 }
 
 #[test]

@@ -68,7 +68,7 @@ const SUITES: &[Suite] = &[
         name: "unit",
         about: "everything that mounts nothing: unit tests, property tests, doc tests",
         needs: &[],
-        case_needs: &[],
+        case_needs: &[CaseNeed { part: "as_root", check: "root" }],
         run: nextest::run_unit,
         list: nextest::list_unit,
     },
@@ -77,6 +77,7 @@ const SUITES: &[Suite] = &[
         about: "cases that mount through the kernel: the package `tests`, and integration tests named mount*",
         needs: &["nextest", "mount"],
         case_needs: &[
+            CaseNeed { part: "as_root", check: "root" },
             CaseNeed { part: "as_user", check: "test-user" },
             CaseNeed { part: "as_user", check: "dev-fuse-mode" },
             CaseNeed { part: "fusermount", check: "fusermount3" },

@@ -110,14 +110,19 @@ fn ending_a_busy_mount_waits_for_its_user() {
     assert_eq!(user.join().expect("the user").expect("reading"), "hello\n");
 }
 
-#[test]
-fn unmounted_from_outside_is_a_clean_end() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut mounted = mount_at(dir.path(), SessionConfig::default());
-    nix::mount::umount(dir.path()).expect("unmounting");
-    mounted.wait().expect("a clean end");
-    assert!(mounted.is_finished());
-    mounted.unmount().expect("nothing to do");
+mod fusermount {
+    use super::*;
+
+    #[test]
+    fn unmounted_from_outside_is_a_clean_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut mounted = mount_at(dir.path(), SessionConfig::default());
+        let unmounting = std::process::Command::new("fusermount3").arg("-u").arg(dir.path()).status();
+        assert!(unmounting.expect("running fusermount3").success());
+        mounted.wait().expect("a clean end");
+        assert!(mounted.is_finished());
+        mounted.unmount().expect("nothing to do");
+    }
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn copy(root: &Path, _: u8) -> Outcome {
 /// Without an answer that anybody looks at, not for a filesystem to answer, or measured elsewhere.
 fn is_exempt(opcode: Opcode) -> bool {
     let row = opcode.row().unwrap();
-    let unreachable = crate::UNREACHABLE.iter().any(|(unreachable, _)| *unreachable == opcode);
+    let unreachable = crate::as_root::UNREACHABLE.iter().any(|(unreachable, _)| *unreachable == opcode);
     unreachable || row.enosys == Enosys::NotAnswered || row.answer == Answer::Session || opcode == Opcode::BMAP
 }
 

@@ -39,7 +39,7 @@ pub(super) const WIRES: &[Wire] = wires! {
     Setattr Some("fuse_setattr_in"), NOTHING, setattr_brings_just_what_changes;
     Readlink None, NOTHING, symlink_is_made_and_read;
     Symlink None, &[NAME, "what it points to, ended by a NUL"], symlink_is_made_and_read;
-    Mknod Some("fuse_mknod_in"), &[NAME], mknod_brings_type_and_device;
+    Mknod Some("fuse_mknod_in"), &[NAME], mknod_brings_the_type;
     Mkdir Some("fuse_mkdir_in"), &[NAME], mkdir_brings_mode_and_umask;
     Unlink None, &[NAME], unlink_and_rmdir_bring_the_name;
     Rmdir None, &[NAME], unlink_and_rmdir_bring_the_name;

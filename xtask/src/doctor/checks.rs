@@ -34,6 +34,7 @@ pub(super) const ALL: &[Check] = &[
     Check { name: "fusectl", purpose: "aborting a connection that hangs", look: fusectl },
     Check { name: "cuse", purpose: "character devices in user space", look: cuse },
     Check { name: "virtiofs", purpose: "guests that mount what a daemon serves (virtio-fs)", look: virtiofs },
+    Check { name: "root", purpose: "tests of what only root may do", look: root },
     Check { name: "test-user", purpose: "tests that mount as an ordinary user", look: test_user },
     Check { name: "nextest", purpose: "running the test suites", look: nextest },
     Check { name: "qemu", purpose: "tests in virtual machines", look: qemu },
@@ -232,6 +233,13 @@ fn optional_module(module: Module, name: &str, config: &str) -> Verdict {
             Verdict::missing("not in this kernel", format!("boot a kernel with {config}, such as Debian's"))
         }
     }
+}
+
+fn root(machine: &Machine) -> Verdict {
+    if machine.uid == 0 {
+        return Verdict::ok("this user is root");
+    }
+    Verdict::warn("this user is not root", "run the same as root")
 }
 
 fn test_user(machine: &Machine) -> Verdict {
