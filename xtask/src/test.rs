@@ -54,9 +54,9 @@ struct Suite {
     list: fn(&Run<'_>) -> Result<Vec<nextest::Name>>,
 }
 
-/// Cases whose path has a part with this name need this check of the doctor.
+/// Cases that need this check of the doctor, told by their path or by the program that holds them.
 struct CaseNeed {
-    /// A module or function name, a whole part between two `::`.
+    /// A module or function name, a whole part between two `::`; or a package and its test program, for all cases in it.
     part: &'static str,
     check: &'static str,
 }
@@ -78,6 +78,13 @@ const SUITES: &[Suite] = &[
         needs: &["nextest", "mount"],
         case_needs: &[
             CaseNeed { part: "as_root", check: "root" },
+            CaseNeed { part: "fusewire::mount", check: "root" },
+            CaseNeed { part: "hellofs::mount_command", check: "root" },
+            CaseNeed { part: "memfs::mount_posix", check: "root" },
+            CaseNeed { part: "mirrorfs::mount_differential", check: "root" },
+            CaseNeed { part: "mirrorfs::mount_limits", check: "root" },
+            CaseNeed { part: "mirrorfs::mount_options", check: "root" },
+            CaseNeed { part: "mirrorfs::mount_programs", check: "root" },
             CaseNeed { part: "as_user", check: "test-user" },
             CaseNeed { part: "as_user", check: "dev-fuse-mode" },
             CaseNeed { part: "fusermount", check: "fusermount3" },

@@ -145,11 +145,8 @@ fn filterset(cases: &[Name], lacking: &[(&str, String)]) -> String {
 fn split(names: Vec<Name>, lacking: &[(&str, String)]) -> (Vec<Name>, Vec<(Name, String)>) {
     let (mut able, mut unable) = (Vec::new(), Vec::new());
     for name in names {
-        let reasons: Vec<_> = lacking
-            .iter()
-            .filter(|(part, _)| name.test.split("::").any(|piece| piece == *part))
-            .map(|(_, reason)| reason.as_str())
-            .collect();
+        let reasons: Vec<_> =
+            lacking.iter().filter(|(part, _)| name.has(part)).map(|(_, reason)| reason.as_str()).collect();
         if reasons.is_empty() {
             able.push(name);
         } else {
@@ -165,6 +162,13 @@ fn split(names: Vec<Name>, lacking: &[(&str, String)]) -> (Vec<Name>, Vec<(Name,
 pub(super) struct Name {
     pub(super) binary: String,
     pub(super) test: String,
+}
+
+impl Name {
+    /// Whether the case is one of those that a need is for: by a part of its path, or as all of its binary.
+    fn has(&self, part: &str) -> bool {
+        self.binary == part || self.test.split("::").any(|piece| piece == part)
+    }
 }
 
 impl fmt::Display for Name {
@@ -262,6 +266,7 @@ mod tests {
         assert_eq!(unable, [(names[0].clone(), "no such user".to_owned())]);
         assert_eq!(filterset(&able, &lacking), "(binary_id(=fusewire-tests::basic)) & not test(/(^|::)as_user(::|$)/)");
         assert_eq!(split(names.clone(), &[]).0, names);
+        assert_eq!(split(names.clone(), &[("fusewire-tests::basic", "no root".to_owned())]).0, []);
     }
 
     #[test]

@@ -19,8 +19,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 
-use crate::as_root::{errors, users, watching};
-
 /// An ordinary user that every system has: nobody.
 pub(crate) const USER: u32 = 65534;
 
@@ -196,7 +194,7 @@ fn scenario_of_a_child() {
         return;
     };
     let scenario = scenario.to_str().unwrap();
-    let (_, run) = [users::SCENARIOS, watching::SCENARIOS, errors::SCENARIOS]
+    let (_, run) = [crate::users::SCENARIOS, crate::watching::SCENARIOS, crate::errors::SCENARIOS]
         .into_iter()
         .flatten()
         .find(|(name, _)| *name == scenario)
