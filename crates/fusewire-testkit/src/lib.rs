@@ -49,9 +49,12 @@
 #![forbid(unsafe_code)]
 
 pub mod faults;
+mod inside;
 pub mod kernel;
 pub mod laws;
 pub mod model;
+#[cfg(feature = "session")]
+mod mutant;
 pub mod report;
 mod running;
 #[cfg(feature = "session")]
@@ -59,7 +62,10 @@ mod session;
 pub mod vfs;
 pub mod wire;
 
-pub use running::{Connection, Inspect, Running};
+pub use inside::Inspect;
+#[cfg(feature = "session")]
+pub use mutant::{Mutant, Mutation};
+pub use running::{Connection, Refused, Running};
 pub use vfs::Mount;
 
 /// The README's examples are compiled and run.

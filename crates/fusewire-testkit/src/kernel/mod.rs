@@ -25,8 +25,8 @@ pub use config::{Caller, Config, Strictness};
 pub use delivery::{Draft, Hostile, Ticket};
 pub use inbox::Heard;
 
+use crate::inside::Inside;
 use crate::laws::{Law, LawBook};
-use crate::running::Inspect;
 use crate::wire::{Received, Wire};
 use state::{Errand, State};
 
@@ -39,7 +39,7 @@ pub struct Kernel {
 struct Shared {
     wire: Box<dyn Wire>,
     config: Config,
-    inspect: Option<Arc<dyn Inspect>>,
+    inside: Arc<Inside>,
     state: Mutex<State>,
     /// Rings when an answer has come, or when the one who received has stopped.
     bell: Condvar,
@@ -53,20 +53,19 @@ impl Kernel {
     /// # Errors
     /// What the daemon refuses `INIT` with.
     pub fn connect(wire: Box<dyn Wire>, config: Config) -> Result<Self, Errno> {
-        let kernel = Self::unconnected(wire, config, None);
+        let kernel = Self::over(wire, config, Arc::default());
         kernel.init()?;
         Ok(kernel)
     }
 
     /// A connection on which nothing was sent yet.
-    #[must_use]
-    pub fn unconnected(wire: Box<dyn Wire>, config: Config, inspect: Option<Arc<dyn Inspect>>) -> Self {
+    pub(crate) fn over(wire: Box<dyn Wire>, config: Config, inside: Arc<Inside>) -> Self {
         // The longest reply: data, or a list of extended attributes, and the header.
         let room = usize::from(config.max_pages).saturating_mul(4096).max(65_536) + 4096;
         let shared = Shared {
             wire,
             config,
-            inspect,
+            inside,
             state: Mutex::new(State::new(config.minor)),
             bell: Condvar::new(),
             room: Mutex::new(vec![0; room]),

@@ -153,7 +153,7 @@ fn shorten(model: &Model, mut shortest: Difference, start: &impl Fn() -> Running
 
 /// Runs one sequence against both.
 fn compare(model: &Model, steps: &[Step], start: &impl Fn() -> Running) -> Result<(), String> {
-    let mount = Mount::new(start(), model.kernel.lenient()).map_err(|errno| format!("INIT: {errno:?}"))?;
+    let mount = Mount::new(start(), model.kernel.lenient()).map_err(|refused| refused.to_string())?;
     let mut reference = Reference::import(&mount).map_err(|errno| format!("reading what is there: {errno:?}"))?;
     let mut real = Real::new(mount.clone(), reference.names());
     for step in steps {

@@ -18,12 +18,6 @@ use fusewire::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
-    /// `FORGET` takes one lookup too many.
-    ForgetsTooMuch,
-    /// `FORGET` takes one lookup too few.
-    ForgetsTooLittle,
-    /// `RELEASE` is ignored.
-    LeaksHandles,
     /// A wait for a lock does not end by an interrupt.
     IgnoresInterrupts,
     /// Entries have their position as offset, which changes when others go, and begins with 0.
@@ -139,18 +133,8 @@ impl Tree {
 
     fn take_back(&self, node: NodeId, count: u64) {
         let mut state = self.lock();
-        let count = match self.flaw {
-            Flaw::ForgetsTooMuch => count + 1,
-            Flaw::ForgetsTooLittle => count - 1,
-            _ => count,
-        };
         if let Some(found) = state.nodes.get_mut(&node.0) {
             found.lookups = found.lookups.saturating_sub(count);
-            // This flaw loses the node, as an inode table would.
-            if found.lookups == 0 && self.flaw == Flaw::ForgetsTooMuch {
-                state.nodes.remove(&node.0);
-                return;
-            }
         }
         state.collect(node.0);
     }
@@ -217,9 +201,6 @@ impl Tree {
     }
 
     fn close_handle(&self, handle: FileHandle) {
-        if self.flaw == Flaw::LeaksHandles {
-            return;
-        }
         let mut state = self.lock();
         if let Some(id) = state.handles.remove(&handle.0) {
             if let Some(node) = state.nodes.get_mut(&id) {
