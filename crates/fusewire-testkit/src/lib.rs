@@ -7,31 +7,7 @@
 //! A complete test of a filesystem:
 //!
 //! ```
-//! use std::time::Duration;
-//! use fusewire::{Attr, Context, Errno, FileType, Filesystem, NodeId, op, reply};
-//! use fusewire_testkit::Mount;
-//!
-//! /// A filesystem that is an empty directory.
-//! struct Empty;
-//!
-//! impl Filesystem for Empty {
-//!     fn getattr(&self, _: &Context<'_>, op: op::Getattr) -> Result<reply::Attributes, Errno> {
-//!         let attr = Attr::new(op.node.0, FileType::DIRECTORY, 0o755);
-//!         Ok(reply::Attributes::new(attr, Duration::from_secs(1)))
-//!     }
-//!
-//!     fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
-//!         Err(Errno::ENOENT)
-//!     }
-//! }
-//!
-//! # fn main() -> Result<(), Errno> {
-//! let k = Mount::of(Empty)?;
-//! assert_eq!(k.stat("/")?.file_type(), FileType::DIRECTORY);
-//! assert_eq!(k.stat("/missing"), Err(Errno::ENOENT));
-//! k.unmount();
-//! # Ok(())
-//! # }
+#![doc = include_str!("../tests/first.rs")]
 //! ```
 //!
 //! | module | what is in it |
@@ -49,9 +25,12 @@
 #![forbid(unsafe_code)]
 
 pub mod faults;
+mod inside;
 pub mod kernel;
 pub mod laws;
 pub mod model;
+#[cfg(feature = "session")]
+mod mutant;
 pub mod report;
 mod running;
 #[cfg(feature = "session")]
@@ -59,7 +38,10 @@ mod session;
 pub mod vfs;
 pub mod wire;
 
-pub use running::{Connection, Inspect, Running};
+pub use inside::Inspect;
+#[cfg(feature = "session")]
+pub use mutant::{Mutant, Mutation};
+pub use running::{Connection, Refused, Running};
 pub use vfs::Mount;
 
 /// The README's examples are compiled and run.

@@ -170,7 +170,7 @@ fn mounted(start: &impl Fn() -> Running, config: Config, act: impl FnOnce(&Mount
 fn refused(start: &impl Fn() -> Running, config: Config, act: impl FnOnce(&Mount) -> Result<(), Errno>) -> Outcome {
     let k = match Mount::new(start(), config) {
         Ok(k) => k,
-        Err(errno) => return (LawBook::default(), Err(format!("INIT is refused with {errno:?}"))),
+        Err(refused) => return (LawBook::default(), Err(refused.to_string())),
     };
     let outcome = act(&k).map_err(|errno| format!("ended with {errno:?}"));
     let alive = !k.kernel().has_ended();

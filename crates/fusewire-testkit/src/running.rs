@@ -11,28 +11,16 @@ use std::thread::JoinHandle;
 
 use fusewire_proto::Errno;
 
+use crate::inside::{Inside, Inspect};
 use crate::kernel::{Config, Kernel};
 use crate::laws::LawBook;
 use crate::wire::{Direct, MemoryEnd, Outbox, Socket, Wire, memory};
-
-/// A look inside a daemon, for the laws that cannot be seen from outside. Asked after the daemon has ended.
-pub trait Inspect: Send + Sync {
-    /// How many nodes the daemon holds, the root not counted. `None` if it does not know.
-    fn nodes(&self) -> Option<u64> {
-        None
-    }
-
-    /// How many open files and directories the daemon holds. `None` if it does not know.
-    fn handles(&self) -> Option<u64> {
-        None
-    }
-}
 
 /// A daemon that was started, and waits for `INIT`.
 pub struct Running {
     wire: Box<dyn Wire>,
     host: Host,
-    inspect: Option<Arc<dyn Inspect>>,
+    inside: Arc<Inside>,
 }
 
 /// What a daemon runs in.
@@ -48,7 +36,7 @@ impl Running {
     /// A daemon at the other end of `wire` that runs somewhere.
     #[must_use]
     pub fn over(wire: Box<dyn Wire>) -> Self {
-        Self { wire, host: Host::Elsewhere, inspect: None }
+        Self { wire, host: Host::Elsewhere, inside: Arc::default() }
     }
 
     /// A daemon that is a function: called for each request, in the thread that sends it.
@@ -77,7 +65,7 @@ impl Running {
 
     fn in_thread(wire: Box<dyn Wire>, daemon: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let thread = std::thread::Builder::new().name(String::from("testkit-daemon")).spawn(daemon)?;
-        Ok(Self { wire, host: Host::Thread(thread), inspect: None })
+        Ok(Self { wire, host: Host::Thread(thread), inside: Arc::default() })
     }
 
     /// A daemon that is another program. It gets one end of a pair of `SOCK_SEQPACKET` sockets as its standard input, and
@@ -91,13 +79,20 @@ impl Running {
         let child = command.stdin(fd).spawn()?;
         // The parent's copy of the daemon's end would keep the connection open.
         command.stdin(Stdio::null());
-        Ok(Self { wire: Box::new(wire), host: Host::Process(child), inspect: None })
+        Ok(Self { wire: Box::new(wire), host: Host::Process(child), inside: Arc::default() })
     }
 
     /// Adds a look inside.
     #[must_use]
     pub fn inspected_by(self, inspect: Arc<dyn Inspect>) -> Self {
-        Self { inspect: Some(inspect), ..self }
+        self.inside.inspect_by(inspect);
+        self
+    }
+
+    /// The same, whose daemon leaves what it knows of itself in `inside`.
+    #[cfg(feature = "session")]
+    pub(crate) fn with_inside(self, inside: Arc<Inside>) -> Self {
+        Self { inside, ..self }
     }
 
     /// Puts another wire around the wire: one that counts, delays or spoils what passes.
@@ -109,18 +104,59 @@ impl Running {
     /// Connects to the daemon and negotiates.
     ///
     /// # Errors
-    /// What the daemon refuses `INIT` with.
-    pub fn connect(self, config: Config) -> Result<Connection, Errno> {
+    /// The daemon refuses `INIT`.
+    pub fn connect(self, config: Config) -> Result<Connection, Refused> {
+        let inside = Arc::clone(&self.inside);
         let connection = self.connect_without_init(config);
-        connection.kernel.init()?;
-        Ok(connection)
+        match connection.kernel.init() {
+            Ok(_) => Ok(connection),
+            Err(errno) => {
+                // Its reason is there when it has ended.
+                connection.abort();
+                Err(Refused { errno, why: inside.refusal().map(str::to_owned) })
+            }
+        }
     }
 
     /// Connects to the daemon, and sends nothing yet.
     #[must_use]
     pub fn connect_without_init(self, config: Config) -> Connection {
-        let kernel = Kernel::unconnected(self.wire, config, self.inspect);
+        let kernel = Kernel::over(self.wire, config, self.inside);
         Connection { kernel, host: self.host }
+    }
+}
+
+/// A daemon that did not begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// What `INIT` was answered with; `ECONNABORTED` if the daemon has ended instead, `ETIMEDOUT` if it has not answered,
+    /// `EPROTO` if it speaks another major version, or cannot agree with the kernel that is played.
+    pub errno: Errno,
+    /// Why, if the daemon is a session of `fusewire`.
+    pub why: Option<String>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Some(why) => write!(f, "connecting to the daemon: {why}"),
+            None => write!(f, "connecting to the daemon: INIT: {}", self.errno),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Refused> for Errno {
+    fn from(refused: Refused) -> Self {
+        refused.errno
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self { errno: Errno::from(&error), why: Some(format!("starting it: {error}")) }
     }
 }
 

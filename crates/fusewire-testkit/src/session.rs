@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fusewire::session::Connection;
 use fusewire::transport::{Received, ReplyBuffer, RequestBuffer, Service, Transport, respond};
-use fusewire::{Filesystem, Handler, Session, SessionConfig, Slot};
-use fusewire_proto::{Errno, Negotiated};
+use fusewire::{Context, Handler, Notifier, Reply, Session, SessionConfig, Slot, Wishes};
+use fusewire_proto::{Errno, Negotiated, Request, op};
 
+use crate::inside::Inside;
 use crate::kernel::Config;
-use crate::running::Running;
+use crate::running::{Refused, Running};
 use crate::vfs::Mount;
 use crate::wire::{MemoryEnd, Outbox};
 
@@ -43,13 +44,20 @@ impl Transport for MemoryEnd {
 }
 
 impl Mount {
-    /// Mounts a filesystem of `fusewire`, served by a session in threads of its own.
+    /// Mounts a filesystem of `fusewire`, served by a session in threads of its own, on the newest kernel.
     ///
     /// # Errors
-    /// `EAGAIN` or the like if a thread cannot be made; what the filesystem refuses `INIT` with.
-    pub fn of(filesystem: impl Handler + 'static) -> Result<Self, Errno> {
-        let running = Running::session(filesystem, SessionConfig::default()).map_err(Errno::from)?;
-        Self::new(running, Config::default())
+    /// A thread cannot be made, or the filesystem refuses `INIT`.
+    pub fn of(filesystem: impl Handler + 'static) -> Result<Self, Refused> {
+        Self::of_with(filesystem, Config::default())
+    }
+
+    /// As [`of`](Self::of), on a kernel of your choice: an older one, or one that offers less.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_with(filesystem: impl Handler + 'static, config: Config) -> Result<Self, Refused> {
+        Self::new(Running::session(filesystem, SessionConfig::default())?, config)
     }
 }
 
@@ -59,33 +67,78 @@ impl Running {
     /// # Errors
     /// The thread cannot be made.
     pub fn session(handler: impl Handler + 'static, config: SessionConfig) -> io::Result<Self> {
-        Self::in_memory(move |end| {
-            // That it ends is what matters here; why it did not begin, INIT was answered with.
-            let _ = Session::new(end, handler, config).open().and_then(|open| open.serve());
-        })
+        let observed = Observed::new(handler);
+        let inside = Arc::clone(&observed.inside);
+        let running = Self::in_memory(move |end| {
+            let inside = Arc::clone(&observed.inside);
+            match Session::new(end, observed, config).open() {
+                // How it ends shows at the other end.
+                Ok(open) => drop(open.serve()),
+                Err(error) => inside.note_refusal(error.to_string()),
+            }
+        })?;
+        Ok(running.with_inside(inside))
     }
 
     /// A filesystem that is served in the thread that asks, by the part of a session that is between the transport and the
-    /// filesystem.
-    pub fn session_direct(filesystem: impl Filesystem + 'static) -> Self {
-        let daemon =
-            DirectSession { filesystem: Arc::new(filesystem), open: OnceLock::new(), workers: Mutex::default() };
-        Self::direct(move |request, outbox| daemon.handle(request, outbox))
+    /// filesystem. The fastest way, but not for requests that wait for other requests, nor for answers that come later.
+    pub fn session_direct(handler: impl Handler + 'static) -> Self {
+        let observed = Observed::new(handler);
+        let inside = Arc::clone(&observed.inside);
+        let daemon = DirectSession { observed, open: OnceLock::new(), workers: Mutex::default() };
+        Self::direct(move |request, outbox| daemon.handle(request, outbox)).with_inside(inside)
+    }
+}
+
+/// A handler at which is looked before it is told of its end.
+struct Observed<H> {
+    handler: Arc<H>,
+    inside: Arc<Inside>,
+}
+
+impl<H> Observed<H> {
+    fn new(handler: H) -> Self {
+        Self { handler: Arc::new(handler), inside: Arc::default() }
+    }
+}
+
+impl<H> Clone for Observed<H> {
+    fn clone(&self) -> Self {
+        Self { handler: Arc::clone(&self.handler), inside: Arc::clone(&self.inside) }
+    }
+}
+
+impl<H: Handler> Handler for Observed<H> {
+    fn init(&self, offer: &op::Init, wishes: &mut Wishes) -> Result<(), Errno> {
+        self.handler.init(offer, wishes)
+    }
+
+    fn ready(&self, negotiated: &Negotiated, notifier: &Notifier) {
+        self.handler.ready(negotiated, notifier);
+    }
+
+    fn destroy(&self) {
+        self.inside.note_end();
+        self.handler.destroy();
+    }
+
+    fn handle(&self, cx: &Context<'_>, request: Request<'_>, reply: Reply<'_>) {
+        self.handler.handle(cx, request, reply);
     }
 }
 
 /// A session without a transport.
-struct DirectSession<F: Filesystem> {
-    filesystem: Arc<F>,
-    open: OnceLock<OpenSession<F>>,
+struct DirectSession<H: Handler> {
+    observed: Observed<H>,
+    open: OnceLock<OpenSession<H>>,
     /// What those who are at work now do not use.
     workers: Mutex<Vec<Worker>>,
 }
 
-struct OpenSession<F: Filesystem> {
-    connection: Connection<Arc<F>>,
+struct OpenSession<H: Handler> {
+    connection: Connection<Observed<H>>,
     /// Keeps the notifier of the filesystem alive.
-    _handshake: fusewire::session::Open<Arc<F>>,
+    _handshake: fusewire::session::Open<Observed<H>>,
 }
 
 struct Worker {
@@ -93,7 +146,7 @@ struct Worker {
     reply: ReplyBuffer,
 }
 
-impl<F: Filesystem + 'static> DirectSession<F> {
+impl<H: Handler + 'static> DirectSession<H> {
     fn handle(&self, request: &[u8], outbox: &Outbox) {
         let Some(open) = self.open.get() else {
             self.open(request, outbox);
@@ -111,18 +164,21 @@ impl<F: Filesystem + 'static> DirectSession<F> {
     /// Negotiates, as a session does over its transport.
     fn open(&self, request: &[u8], outbox: &Outbox) {
         let transport = Handshake { request: Mutex::new(Some(request.to_vec())), outbox: outbox.clone() };
-        let session = Session::new(transport, Arc::clone(&self.filesystem), SessionConfig::default());
-        // If it is refused, that was answered, and the next request may be another INIT.
-        if let Ok(handshake) = session.open() {
-            let negotiated: Negotiated = *handshake.negotiated();
-            let connection = Connection::new(Arc::clone(&self.filesystem), negotiated);
-            // Nobody else has set it: the kernel sends nothing beside INIT.
-            let _ = self.open.set(OpenSession { connection, _handshake: handshake });
+        let session = Session::new(transport, self.observed.clone(), SessionConfig::default());
+        match session.open() {
+            Ok(handshake) => {
+                let negotiated: Negotiated = *handshake.negotiated();
+                let connection = Connection::new(self.observed.clone(), negotiated);
+                // Nobody else has set it: the kernel sends nothing beside INIT.
+                let _ = self.open.set(OpenSession { connection, _handshake: handshake });
+            }
+            // That was answered, and the next request may be another INIT.
+            Err(error) => self.observed.inside.note_refusal(error.to_string()),
         }
     }
 }
 
-impl<F: Filesystem> Drop for DirectSession<F> {
+impl<H: Handler> Drop for DirectSession<H> {
     fn drop(&mut self) {
         if let Some(open) = self.open.get() {
             open.connection.close();

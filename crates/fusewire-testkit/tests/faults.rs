@@ -12,7 +12,8 @@ use std::time::Duration;
 use fusewire_testkit::faults::{self, Faults};
 use fusewire_testkit::laws::Law;
 use fusewire_testkit::wire::{Received, Wire};
-use support::{Flaw, direct, threaded};
+use fusewire_testkit::{Mutation, Running};
+use support::{Flaw, direct, mutant, threaded};
 
 #[test]
 fn ten_thousand_seeds_of_a_session_keep_the_laws() {
@@ -29,11 +30,17 @@ fn ten_thousand_seeds_of_a_direct_session_keep_the_laws() {
 
 #[test]
 fn a_flaw_is_found_and_its_seed_is_named() {
-    for flaw in [Flaw::ForgetsTooLittle, Flaw::LeaksHandles, Flaw::WritesMore, Flaw::UnstableIno] {
-        let failure = (0..200).find_map(|seed| faults::run(seed, Faults::all(), || direct(flaw)).err());
-        let failure = failure.unwrap_or_else(|| panic!("{flaw:?} was not found"));
+    let starts: [fn() -> Running; 4] = [
+        || mutant(Mutation::ForgetsOneLess),
+        || mutant(Mutation::LeaksHandles),
+        || direct(Flaw::WritesMore),
+        || direct(Flaw::UnstableIno),
+    ];
+    for (number, start) in starts.into_iter().enumerate() {
+        let failure = (0..200).find_map(|seed| faults::run(seed, Faults::all(), start).err());
+        let failure = failure.unwrap_or_else(|| panic!("number {number} was not found"));
         assert!(failure.to_string().contains(&format!("FUSEWIRE_SEED={}", failure.seed)));
-        let again = faults::run(failure.seed, Faults::all(), || direct(flaw)).unwrap_err();
+        let again = faults::run(failure.seed, Faults::all(), start).unwrap_err();
         assert_eq!(again.what, failure.what);
     }
 }

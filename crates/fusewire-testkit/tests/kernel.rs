@@ -152,8 +152,13 @@ fn a_refused_init_is_an_error() {
         }
     }
     let config = Config::default().without(InitFlags::WRITEBACK_CACHE);
-    assert_eq!(Mount::new(Running::session_direct(Demanding), config).unwrap_err(), Errno::EPROTO);
-    assert!(Mount::new(Running::session_direct(Demanding), Config::default()).is_ok());
+    let why = "negotiating with the kernel: the kernel does not offer WRITEBACK_CACHE";
+    for daemon in [Running::session_direct(Demanding), Running::session(Demanding, Default::default()).unwrap()] {
+        let refused = Mount::new(daemon, config).unwrap_err();
+        assert_eq!((refused.errno, refused.why.as_deref()), (Errno::EPROTO, Some(why)));
+        assert_eq!(refused.to_string(), format!("connecting to the daemon: {why}"));
+    }
+    assert!(Mount::of(Demanding).is_ok());
 }
 
 #[test]

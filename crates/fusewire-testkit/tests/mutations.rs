@@ -11,9 +11,9 @@ use fusewire::{Errno, Opcode, XattrFlags};
 use fusewire_testkit::kernel::{Config, Hostile};
 use fusewire_testkit::laws::LawBook;
 use fusewire_testkit::vfs::Range;
-use fusewire_testkit::{Mount, Running};
+use fusewire_testkit::{Mount, Mutation, Running};
 use support::spoiler::{Spoil, Spoiler};
-use support::{Flaw, direct, threaded};
+use support::{Flaw, direct, mutant, threaded};
 
 /// Notes what is broken, and does not wait long for what is lost.
 fn config() -> Config {
@@ -88,14 +88,14 @@ fn a_wrong_length_is_caught() {
 
 #[test]
 fn a_lookup_count_off_by_one_is_caught() {
-    assert_eq!(life(direct(Flaw::ForgetsTooMuch)).broken(), ["node-lives-until-forgotten"]);
-    assert_eq!(life(direct(Flaw::ForgetsTooLittle)).broken(), ["lookups-balanced"]);
+    assert_eq!(life(mutant(Mutation::ForgetsOneMore)).broken(), ["node-lives-until-forgotten"]);
+    assert_eq!(life(mutant(Mutation::ForgetsOneLess)).broken(), ["lookups-balanced"]);
     assert_eq!(broken(threaded(Flaw::None), Spoil::Swallows(Opcode::FORGET)), ["lookups-balanced"]);
 }
 
 #[test]
 fn a_leaked_handle_is_caught() {
-    assert_eq!(life(direct(Flaw::LeaksHandles)).broken(), ["handles-released"]);
+    assert_eq!(life(mutant(Mutation::LeaksHandles)).broken(), ["handles-released"]);
     assert_eq!(broken(threaded(Flaw::None), Spoil::Swallows(Opcode::RELEASEDIR)), ["handles-released"]);
 }
 

@@ -210,9 +210,20 @@ impl Slots {
         self.add(Slot { worker: true, ..Slot::default() })
     }
 
-    /// A slot for a request that is answered later.
-    pub(crate) fn add_deferred(&self) -> Arc<Slot> {
-        self.add(Slot::default())
+    /// A slot for a request that is answered later, and that a worker is at now. What the worker was told holds for it.
+    pub(crate) fn add_deferred(&self, unique: Unique) -> Arc<Slot> {
+        let slot = Arc::new(Slot::default());
+        slot.begin(unique);
+        // Interrupts hold the lock for reading: each is either seen here, or sees the new slot.
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let told = |slot: &Arc<Slot>| {
+            slot.current.load(Ordering::SeqCst) == unique.0 && slot.interrupted.load(Ordering::SeqCst) == unique.0
+        };
+        if all.iter().any(told) {
+            slot.interrupted.store(unique.0, Ordering::SeqCst);
+        }
+        all.push(Arc::clone(&slot));
+        slot
     }
 
     fn add(&self, slot: Slot) -> Arc<Slot> {
@@ -226,11 +237,12 @@ impl Slots {
         all.retain(|other| !Arc::ptr_eq(other, slot));
     }
 
-    /// Tells the request `target` that its caller has given up.
+    /// Tells the request `target` that its caller has given up: all who are at it, since the worker may be about to leave it
+    /// to somebody who answers later.
     pub(crate) fn interrupt(&self, target: Unique) -> Outcome {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        let mut outcomes = all.iter().map(|slot| slot.interrupt(target));
-        outcomes.find(|outcome| *outcome == Outcome::Delivered).unwrap_or(Outcome::NotFound)
+        let delivered = all.iter().filter(|slot| slot.interrupt(target) == Outcome::Delivered).count();
+        if delivered > 0 { Outcome::Delivered } else { Outcome::NotFound }
     }
 
     /// How many workers are at a request, and how many requests were served by those there are.
@@ -240,5 +252,35 @@ impl Slots {
         let at_work = workers().filter(|slot| slot.current.load(Ordering::SeqCst) != 0).count();
         let served = workers().fold(0_u64, |sum, slot| sum.wrapping_add(slot.served.load(Ordering::Relaxed)));
         (at_work, served)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a request that is taken along knows that it was interrupted, when `act` is done to it and to the worker's slots.
+    fn taken_along_knows(act: impl FnOnce(&Slots, &dyn Fn() -> Arc<Slot>) -> Arc<Slot>) -> bool {
+        let (slots, unique, negotiated) = (Slots::default(), Unique(8), Negotiated::default());
+        slots.add_worker().begin(unique);
+        let slot = act(&slots, &|| slots.add_deferred(unique));
+        Context::detached(RequestHeader::new(unique), &negotiated, &slot).is_interrupted()
+    }
+
+    #[test]
+    fn regression_interrupt_reaches_a_request_before_and_after_it_is_taken_along() {
+        assert!(taken_along_knows(|slots, take_along| {
+            assert_eq!(slots.interrupt(Unique(8)), Outcome::Delivered);
+            take_along()
+        }));
+        assert!(taken_along_knows(|slots, take_along| {
+            let slot = take_along();
+            assert_eq!(slots.interrupt(Unique(8)), Outcome::Delivered);
+            slot
+        }));
+        assert!(!taken_along_knows(|slots, take_along| {
+            assert_eq!(slots.interrupt(Unique(6)), Outcome::NotFound);
+            take_along()
+        }));
     }
 }

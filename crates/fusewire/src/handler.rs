@@ -107,8 +107,7 @@ impl<'r> Reply<'r> {
     #[must_use]
     pub fn later(self) -> Option<Deferred> {
         let later = self.later?.clone();
-        let slot = later.slots.add_deferred();
-        slot.begin(self.unique);
+        let slot = later.slots.add_deferred(self.unique);
         // Nothing goes out now.
         *self.answer = Some(Answer::Nothing);
         let (unique, opcode, negotiated) = (self.unique, self.opcode, *self.negotiated);

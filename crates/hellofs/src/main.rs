@@ -91,6 +91,9 @@ impl Filesystem for Hello {
 #[cfg(test)]
 mod tests {
     use fusewire::{FileHandle, Negotiated, RequestHeader, Slot, Unique};
+    use fusewire_testkit::Running;
+    use fusewire_testkit::faults::{self, Faults};
+    use fusewire_testkit::model::{self, Features, Model};
 
     use super::*;
 
@@ -142,5 +145,20 @@ mod tests {
         assert_eq!(list(0, &mut [0; 40]), ["."]);
         assert_eq!(list(1, &mut [0; 4096]), ["..", NAME]);
         assert!(list(3, &mut [0; 4096]).is_empty());
+    }
+
+    /// Serves it to a kernel in memory.
+    fn start() -> Running {
+        Running::session_direct(Hello::new("Good day"))
+    }
+
+    #[test]
+    fn model_test_finds_no_difference() {
+        model::check(&Model::of(Features::empty()), start);
+    }
+
+    #[test]
+    fn ten_thousand_seeds_of_faults_keep_the_laws() {
+        faults::check(0..10_000, Faults::all(), start);
     }
 }

@@ -62,6 +62,13 @@ impl MemFs {
         }
     }
 
+    /// How many nodes the kernel knows, the root not counted: those that it looked up and has not forgotten.
+    #[must_use]
+    pub fn known_nodes(&self) -> usize {
+        let known = |node: &Arc<Node>| node.id() != NodeId::ROOT.0 && node.is_looked_up();
+        self.nodes.all().iter().filter(|node| known(node)).count()
+    }
+
     /// An id that no node has had.
     pub(crate) fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1

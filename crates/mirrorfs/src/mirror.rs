@@ -142,6 +142,18 @@ impl Mirror {
         })
     }
 
+    /// How many inodes the kernel knows, the root not counted: those that it looked up and has not forgotten.
+    #[must_use]
+    pub fn known_inodes(&self) -> usize {
+        self.inodes.count() - 1
+    }
+
+    /// How many files and directories are open through the mirror.
+    #[must_use]
+    pub fn open_handles(&self) -> usize {
+        self.files.count() + self.directories.count()
+    }
+
     /// What was agreed with the kernel; nothing before there is one.
     pub(crate) fn agreed(&self) -> InitFlags {
         self.agreed.get().map(|agreed| agreed.flags).unwrap_or_default()

@@ -90,3 +90,6 @@ impl Filesystem for Hello {
     // ANCHOR_END: read
 }
 // ANCHOR_END: all
+
+#[cfg(test)]
+mod tests;

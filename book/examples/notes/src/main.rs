@@ -167,3 +167,6 @@ impl Filesystem for Notes {
     // ANCHOR_END: readdir
 }
 // ANCHOR_END: all
+
+#[cfg(test)]
+mod tests;

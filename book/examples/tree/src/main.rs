@@ -14,6 +14,8 @@ use fusewire_launch::{Command, run};
 
 // ANCHOR_END: program
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 // ANCHOR: program

@@ -91,39 +91,63 @@ const SEED: &str = "FUSEWIRE_SEED";
 /// A seed fails.
 #[expect(clippy::panic, reason = "a broken law fails the test: that is what this crate is for")]
 pub fn check(seeds: Range<u64>, faults: Faults, start: impl Fn() -> Running + Sync) -> LawBook {
+    let book = Mutex::new(LawBook::default());
+    let failure = first_failure(seeds, |seed| {
+        run(seed, faults, &start).map(|found| book.lock().unwrap_or_else(PoisonError::into_inner).absorb(&found))
+    });
+    match failure {
+        None => book.into_inner().unwrap_or_else(PoisonError::into_inner),
+        Some(failure) => panic!("{failure}"),
+    }
+}
+
+/// As [`check`], for daemons that are known to break a law: returns what was checked and broken with all seeds.
+///
+/// # Panics
+/// A daemon refuses `INIT` or ends by itself.
+#[expect(clippy::panic, reason = "a daemon that is lost fails the test: that is what this crate is for")]
+pub fn survey(seeds: Range<u64>, faults: Faults, start: impl Fn() -> Running + Sync) -> LawBook {
+    let book = Mutex::new(LawBook::default());
+    let failure = first_failure(seeds, |seed| {
+        let (found, end) = play(seed, faults, &Config::default(), start());
+        book.lock().unwrap_or_else(PoisonError::into_inner).absorb(&found);
+        end.map_err(|what| Failure { seed, what })
+    });
+    match failure {
+        None => book.into_inner().unwrap_or_else(PoisonError::into_inner),
+        Some(failure) => panic!("{failure}"),
+    }
+}
+
+/// Runs each seed, on all CPUs, until one fails; returns the lowest that has failed then.
+fn first_failure(seeds: Range<u64>, run: impl Fn(u64) -> Result<(), Failure> + Sync) -> Option<Failure> {
     let seeds = match std::env::var(SEED).ok().and_then(|seed| seed.parse::<u64>().ok()) {
         Some(seed) => seed..seed.saturating_add(1),
         None => seeds,
     };
     let next = AtomicU64::new(seeds.start);
-    let all = Mutex::new((LawBook::default(), None::<Failure>));
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..cpus {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if !seeds.contains(&seed) || all.lock().unwrap_or_else(PoisonError::into_inner).1.is_some() {
-                        return;
-                    }
-                    let outcome = run(seed, faults, &start);
-                    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-                    match outcome {
-                        Ok(book) => all.0.absorb(&book),
-                        Err(failure) if all.1.as_ref().is_none_or(|lowest| failure.seed < lowest.seed) => {
-                            all.1 = Some(failure);
-                        }
-                        Err(_) => {}
-                    }
+    let failed = Mutex::new(None::<Failure>);
+    let failed_now = || failed.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if !seeds.contains(&seed) || failed_now().is_some() {
+                return;
+            }
+            if let Err(failure) = run(seed) {
+                let mut lowest = failed_now();
+                if lowest.as_ref().is_none_or(|lowest| failure.seed < lowest.seed) {
+                    *lowest = Some(failure);
                 }
-            });
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
         }
     });
-    let (book, failure) = all.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match failure {
-        None => book,
-        Some(failure) => panic!("{failure}"),
-    }
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs the schedule of one seed. Returns what was checked.

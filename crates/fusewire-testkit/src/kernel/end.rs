@@ -29,6 +29,7 @@ impl Kernel {
             if self.shared.config.probing {
                 self.probe_nodes();
             }
+            self.compare_nodes();
             self.release_all();
             self.forget_all();
             if self.shared.config.destroy {
@@ -78,6 +79,22 @@ impl Kernel {
             };
             self.check(Law::NodeLives, outcome);
         }
+    }
+
+    /// Whether the daemon still holds all nodes that are looked up. It may hold more, since nobody hears when a `FORGET` was
+    /// served.
+    fn compare_nodes(&self) {
+        if !self.lock().open {
+            return;
+        }
+        let Some(held) = self.shared.inside.nodes() else { return };
+        let known = u64::try_from(self.lock().ledger.nodes().len()).unwrap_or(u64::MAX);
+        let outcome = if held >= known {
+            Ok(())
+        } else {
+            Err(format!("{known} nodes are looked up and not forgotten; the daemon holds {held}"))
+        };
+        self.check(Law::NodeLives, outcome);
     }
 
     fn release_all(&self) {
@@ -130,11 +147,8 @@ impl Kernel {
     }
 
     fn look_inside(&self) {
-        let Some(inspect) = &self.shared.inspect else { return };
-        let counts = [
-            (Law::LookupsBalanced, inspect.nodes(), "nodes"),
-            (Law::HandlesReleased, inspect.handles(), "open handles"),
-        ];
+        let (nodes, handles) = self.shared.inside.at_end();
+        let counts = [(Law::LookupsBalanced, nodes, "nodes"), (Law::HandlesReleased, handles, "open handles")];
         for (law, count, what) in counts {
             if let Some(count) = count {
                 let outcome = if count == 0 { Ok(()) } else { Err(format!("the daemon holds {count} {what}")) };

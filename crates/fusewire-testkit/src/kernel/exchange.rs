@@ -102,10 +102,16 @@ fn reply_in_words(bytes: &[u8], answers: Option<(Opcode, Option<u32>)>, negotiat
     }
     let (header, body) = ReplyHeader::decode(bytes).ok()?;
     let unique = header.unique;
-    let (opcode, limit) = answers?;
-    if let Some(errno) = header.error {
-        return Some(format!("#{unique} {opcode}: {errno:?}"));
+    if let Some(errno) = header.error.filter(|_| body.is_empty()) {
+        let asked = match answers {
+            Some((opcode, _)) => opcode.to_string(),
+            // fs/fuse/dev.c FUSE_INT_REQ_BIT
+            None if unique.0 & 1 == 1 => Opcode::INTERRUPT.to_string(),
+            None => String::from("what nobody waits for"),
+        };
+        return Some(format!("#{unique} {asked}: {errno:?}"));
     }
+    let (opcode, limit) = answers?;
     let reply = Reply::decode(negotiated, opcode, limit, body).ok()?;
     Some(format!("#{unique} {opcode}: {reply:?}"))
 }

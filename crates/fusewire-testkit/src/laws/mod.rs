@@ -3,7 +3,7 @@
 //! Here are the table and the count of what was checked. Where a law is checked is in the modules `replies` (one answer at a
 //! time), `ledger` (what the kernel remembers of nodes and handles), and beside the code that knows the circumstances.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use fusewire_proto::Opcode;
@@ -206,18 +206,27 @@ impl fmt::Display for Violation {
 impl std::error::Error for Violation {}
 
 /// How often each law was checked, and which were broken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LawBook {
-    checked: BTreeMap<Law, u64>,
+    /// By the place of the law in the book.
+    checked: [u64; Law::ALL.len()],
     found: Vec<(Law, String)>,
     violations: Vec<Violation>,
     unsupported: BTreeSet<Opcode>,
 }
 
+impl Default for LawBook {
+    fn default() -> Self {
+        Self { checked: [0; Law::ALL.len()], found: Vec::new(), violations: Vec::new(), unsupported: BTreeSet::new() }
+    }
+}
+
 impl LawBook {
     /// Counts a check. `Err` is what was found to break the law.
     pub(crate) fn check(&mut self, law: Law, outcome: Result<(), String>) {
-        *self.checked.entry(law).or_default() += 1;
+        if let Some(count) = self.checked.get_mut(law as usize) {
+            *count += 1;
+        }
         if let Err(detail) = outcome {
             self.found.push((law, detail));
         }
@@ -243,7 +252,7 @@ impl LawBook {
     /// How often a law was checked.
     #[must_use]
     pub fn checked(&self, law: Law) -> u64 {
-        self.checked.get(&law).copied().unwrap_or(0)
+        self.checked.get(law as usize).copied().unwrap_or(0)
     }
 
     /// What was broken, in order.
@@ -274,8 +283,8 @@ impl LawBook {
     /// Adds what another book has counted and found.
     pub fn absorb(&mut self, other: &Self) {
         self.unsupported.extend(&other.unsupported);
-        for (law, count) in &other.checked {
-            *self.checked.entry(*law).or_default() += count;
+        for (count, more) in self.checked.iter_mut().zip(other.checked) {
+            *count += more;
         }
         self.violations.extend(other.violations.iter().cloned());
     }

@@ -21,25 +21,30 @@ use reference::Reference;
 pub use step::{Absolute, Outcome, Path, Step};
 
 bitflags! {
-    /// What a filesystem has, and the model test may use. Looking and reading are always used.
+    /// What a filesystem has, and the model test may use. Looking and reading are always used. All others but
+    /// [`XATTR`](Self::XATTR) are used only together with [`WRITE`](Self::WRITE).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Features: u32 {
-        /// Files and directories can be made, written, moved and removed.
+        /// Files can be made, written, cut short and removed.
         const WRITE = 1;
+        /// Directories can be made and removed.
+        const DIRECTORIES = 1 << 1;
+        /// Files and directories can be moved.
+        const RENAME = 1 << 2;
         /// Symbolic links can be made.
-        const SYMLINK = 1 << 1;
+        const SYMLINK = 1 << 3;
         /// Files can have several names.
-        const HARD_LINK = 1 << 2;
+        const HARD_LINK = 1 << 4;
         /// Extended attributes of the namespace `user` are kept.
-        const XATTR = 1 << 3;
-        /// renameat2(2) with `RENAME_EXCHANGE` and `RENAME_NOREPLACE`.
-        const RENAME_FLAGS = 1 << 4;
+        const XATTR = 1 << 5;
+        /// renameat2(2) with `RENAME_EXCHANGE` and `RENAME_NOREPLACE`; with [`RENAME`](Self::RENAME).
+        const RENAME_FLAGS = 1 << 6;
         /// Fifos can be made.
-        const FIFO = 1 << 5;
-        /// Permission bits and times can be set.
-        const ATTRIBUTES = 1 << 6;
+        const FIFO = 1 << 7;
+        /// Permission bits and times can be set, also those of the root.
+        const ATTRIBUTES = 1 << 8;
         /// Open files live on when their last name is gone.
-        const UNLINKED = 1 << 7;
+        const UNLINKED = 1 << 9;
     }
 }
 
@@ -153,7 +158,7 @@ fn shorten(model: &Model, mut shortest: Difference, start: &impl Fn() -> Running
 
 /// Runs one sequence against both.
 fn compare(model: &Model, steps: &[Step], start: &impl Fn() -> Running) -> Result<(), String> {
-    let mount = Mount::new(start(), model.kernel.lenient()).map_err(|errno| format!("INIT: {errno:?}"))?;
+    let mount = Mount::new(start(), model.kernel.lenient()).map_err(|refused| refused.to_string())?;
     let mut reference = Reference::import(&mount).map_err(|errno| format!("reading what is there: {errno:?}"))?;
     let mut real = Real::new(mount.clone(), reference.names());
     for step in steps {

@@ -137,7 +137,7 @@ pub(super) fn sequences(features: Features, most: usize) -> impl Strategy<Value 
         }
     };
     let write = Features::WRITE;
-    with(write, 5, path().prop_map(Step::Mkdir).boxed());
+    with(write | Features::DIRECTORIES, 5, path().prop_map(Step::Mkdir).boxed());
     with(
         write,
         6,
@@ -147,9 +147,10 @@ pub(super) fn sequences(features: Features, most: usize) -> impl Strategy<Value 
     );
     with(write, 2, (path(), 0..20_000_u16).prop_map(|(path, size)| Step::Truncate { path, size }).boxed());
     with(write, 3, path().prop_map(Step::Unlink).boxed());
-    with(write, 2, path().prop_map(Step::Rmdir).boxed());
-    with(write, 5, two().prop_map(|(from, to)| Step::Rename { from, to }).boxed());
-    let flags = write | Features::RENAME_FLAGS;
+    with(write | Features::DIRECTORIES, 2, path().prop_map(Step::Rmdir).boxed());
+    let rename = write | Features::RENAME;
+    with(rename, 5, two().prop_map(|(from, to)| Step::Rename { from, to }).boxed());
+    let flags = rename | Features::RENAME_FLAGS;
     with(flags, 1, two().prop_map(|(from, to)| Step::RenameNoReplace { from, to }).boxed());
     with(flags, 2, two().prop_map(|(from, to)| Step::Exchange { from, to }).boxed());
     with(

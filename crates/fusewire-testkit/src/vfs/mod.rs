@@ -6,7 +6,6 @@
 //! checked, as without the mount option `default_permissions`. Time stands still but for [`Mount::advance`]: an entry with a
 //! timeout of a second is believed until a test says that a second has passed.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,7 +19,7 @@ use fusewire_proto::{Errno, InitFlags, LockOwner, Negotiated, Opcode, Request};
 
 use crate::kernel::{Answer, Caller, Config, Kernel};
 use crate::laws::LawBook;
-use crate::running::{Connection, Running};
+use crate::running::{Connection, Refused, Running};
 
 mod attributes;
 mod cache;
@@ -63,15 +62,15 @@ impl Mount {
     ///
     /// # Errors
     /// The pair of sockets or the thread cannot be made, or the daemon refuses `INIT`.
-    pub fn over_socket<R>(daemon: impl FnOnce(OwnedFd) -> R + Send + 'static) -> io::Result<Self> {
-        Ok(Self::new(Running::over_socket(daemon)?, Config::default())?)
+    pub fn over_socket<R>(daemon: impl FnOnce(OwnedFd) -> R + Send + 'static) -> Result<Self, Refused> {
+        Self::new(Running::over_socket(daemon)?, Config::default())
     }
 
     /// Mounts a daemon that was started.
     ///
     /// # Errors
-    /// What the daemon refuses `INIT` with.
-    pub fn new(daemon: Running, config: Config) -> Result<Self, Errno> {
+    /// The daemon refuses `INIT`.
+    pub fn new(daemon: Running, config: Config) -> Result<Self, Refused> {
         let connection = daemon.connect(config)?;
         let inner = Inner {
             kernel: connection.kernel().clone(),

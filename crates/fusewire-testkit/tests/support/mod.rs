@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use fusewire::SessionConfig;
 use fusewire_testkit::kernel::Config;
-use fusewire_testkit::{Inspect, Mount, Running};
+use fusewire_testkit::{Inspect, Mount, Mutant, Mutation, Running};
 
 pub(crate) use tree::{Flaw, Tree};
 
@@ -26,6 +26,12 @@ pub(crate) fn direct(flaw: Flaw) -> Running {
 pub(crate) fn threaded(flaw: Flaw) -> Running {
     let tree = Arc::new(Tree::new(flaw));
     Running::session(Arc::clone(&tree), SessionConfig::default()).unwrap().inspected_by(tree)
+}
+
+/// The filesystem with a mutation, served directly.
+pub(crate) fn mutant(mutation: Mutation) -> Running {
+    let tree = Arc::new(Tree::new(Flaw::None));
+    Running::session_direct(Mutant::of(Arc::clone(&tree), mutation)).inspected_by(tree)
 }
 
 /// The filesystem, mounted, served directly.

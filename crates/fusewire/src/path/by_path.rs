@@ -36,6 +36,12 @@ impl<P: PathFilesystem> ByPath<P> {
         Self { inner, tree: RwLock::new(Tree::new()), listings: Listings::default(), hidden: AtomicU64::new(0) }
     }
 
+    /// How many nodes the kernel knows, the root not counted, and the directories above them.
+    #[must_use]
+    pub fn known_nodes(&self) -> usize {
+        self.tree().len() - 1
+    }
+
     fn tree(&self) -> RwLockReadGuard<'_, Tree> {
         self.tree.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -243,8 +243,7 @@ impl Tree {
     }
 
     /// How many nodes are known, the root included.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
 }

@@ -139,3 +139,7 @@ impl Filesystem for Flat {
     }
     // ANCHOR_END: readdir
 }
+
+#[cfg(test)]
+#[path = "../laws.rs"]
+mod laws;

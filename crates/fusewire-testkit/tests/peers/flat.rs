@@ -1,4 +1,6 @@
-//! A filesystem written with `fuser` 0.18, over a pair of sockets, and what it breaks.
+//! A filesystem written with `fuser` 0.18, over a pair of sockets.
+//!
+//! What it breaks, the report says.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -12,8 +14,7 @@ use fuser::{
     ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyWrite, Request, Session,
     SessionACL, TimeOrNow, WriteFlags,
 };
-use fusewire_testkit::report;
-use fusewire_testkit::{Mount, Running};
+use fusewire_testkit::Running;
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -177,34 +178,10 @@ impl Filesystem for Flat {
     }
 }
 
-fn flat() -> Running {
+/// Starts it, over a pair of sockets.
+pub(crate) fn start() -> Running {
     Running::over_socket(|fd| {
         Session::from_fd(Flat::new(), fd, SessionACL::All, fuser::Config::default()).and_then(|session| session.run())
     })
     .unwrap()
-}
-
-#[test]
-fn a_filesystem_of_fuser_is_driven_without_a_mount() {
-    let k = Mount::new(flat(), fusewire_testkit::kernel::Config::default()).unwrap();
-    assert_eq!(k.read("/hello.txt").unwrap(), b"Hello World!\n");
-    k.write("/new", b"data").unwrap();
-    assert_eq!(k.names("/").unwrap(), ["hello.txt", "new"]);
-    k.unlink("/new").unwrap();
-    assert!(k.unmount().violations().is_empty());
-}
-
-#[test]
-fn the_report_on_fuser_names_what_it_breaks() {
-    let report = report::examine("files in a directory, fuser 0.18", flat);
-    println!("{report}");
-    // A request that cannot be decoded is answered with ENOSYS, and a short one ends the session.
-    assert_eq!(report.broken(), ["malformed-is-eio"]);
-    let ended: Vec<&str> = report.ended().into_iter().map(|(chapter, _)| chapter).collect();
-    assert_eq!(ended, ["faults that only an enemy makes"]);
-    let violation = report.laws.violations().first().unwrap();
-    assert_eq!(violation.detail, "getattr: ENOSYS");
-    assert!(violation.exchange.last().unwrap().ends_with("getattr: ENOSYS"), "{violation}");
-    // INTERRUPT is refused: whoever waits for a lock waits until it is free.
-    assert!(report.laws.unsupported().any(|opcode| opcode == fusewire_proto::Opcode::INTERRUPT));
 }
