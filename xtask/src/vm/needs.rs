@@ -15,11 +15,22 @@ pub(super) enum Need {
 /// `FUSE_CREATE_SUPP_GROUP`, `linux/fuse.h` 7.38; stable kernels raised the minor without it.
 const CREATE_SUPP_GROUP: u32 = 34;
 
+/// `FUSE_PASSTHROUGH`, `linux/fuse.h` 7.40.
+const PASSTHROUGH: u32 = 37;
+
 const SYSTEM: &str = "it runs compilers and other programs of a whole system";
+const SLOW: &str = "it takes minutes on an emulated processor, and asks nothing of the kernel";
 
 /// Parts of names, with what cases of such a name need.
 const NEEDS: &[(&str, Need)] = &[
     ("mirrorfs::mount_programs ", Need::Host(SYSTEM)),
+    ("guide-replay::", Need::Host(SYSTEM)),
+    ("guide-port::", Need::Host(SYSTEM)),
+    ("directories::hundred_thousand_files_in_one_directory", Need::Host(SLOW)),
+    ("calls_come_out_the_same_when_the_kernel_reads_and_writes_itself", Need::Flag(PASSTHROUGH)),
+    ("mount_options writing_takes_suid_away_whoever_writes_in_the_end", Need::Flag(PASSTHROUGH)),
+    // The birth time, of which they speak too, is asked for since Linux 6.6.
+    ("privileges::times_are_kept_to_the_nanosecond", Need::Minor(39)),
     ("groups_come_along_if_the_directory_has_one", Need::Flag(CREATE_SUPP_GROUP)),
     // User attributes on tmpfs, with which it compares, came with Linux 6.6 as did this minor.
     ("differential::random_calls_do_what_they_do_on_tmpfs", Need::Minor(39)),
