@@ -29,6 +29,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("directories::hundred_thousand_files_in_one_directory", Need::Host(SLOW)),
     ("calls_come_out_the_same_when_the_kernel_reads_and_writes_itself", Need::Flag(PASSTHROUGH)),
     ("mount_options writing_takes_suid_away_whoever_writes_in_the_end", Need::Flag(PASSTHROUGH)),
+    // Older kernels cannot be asked to forget (`NOTIFY_PRUNE`), so that each name takes a descriptor for good.
+    ("mount_limits as_user::large_tree_is_reached_with_few_descriptors", Need::Minor(45)),
     // The birth time, of which they speak too, is asked for since Linux 6.6.
     ("privileges::times_are_kept_to_the_nanosecond", Need::Minor(39)),
     ("groups_come_along_if_the_directory_has_one", Need::Flag(CREATE_SUPP_GROUP)),
