@@ -122,7 +122,7 @@ struct Cases {
 impl Cases {
     fn all(shell: &Shell, built: &Built) -> Result<Self> {
         let mut guest = build::list_own(shell, built)?;
-        let mut elsewhere = Vec::new();
+        let mut elsewhere = built.elsewhere.clone();
         for case in build::list_tests(shell, built)? {
             match needs::of(&case.name) {
                 Some(Need::Host(reason)) => elsewhere.push((case.name, reason)),
