@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fusewire::{Context, Gid, Incoming, Negotiated, Opcode, Pid, Request, RequestHeader, Uid, opcode};
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every opcode that any log of this process has seen.
 static SEEN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());

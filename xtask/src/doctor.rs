@@ -1,6 +1,7 @@
 //! `cargo xtask doctor`: what this machine allows, and how to mend what is missing. It changes nothing.
 
 mod checks;
+mod facts;
 mod machine;
 mod probe;
 
@@ -9,14 +10,25 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::vm;
+use facts::Facts;
 use machine::Machine;
 
 /// Flags of `cargo xtask doctor`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Print the findings as JSON
+    /// Print everything as JSON
     #[arg(long)]
     json: bool,
+    /// Boot a virtual machine, and tell what its kernel allows
+    #[arg(long)]
+    vm: bool,
+    /// The kernel of the virtual machine: an image, or a package named linux-image-*
+    #[arg(long, value_name = "IMAGE|PACKAGE", requires = "vm")]
+    kernel: Option<String>,
+    /// Leave out what a guest need not have
+    #[arg(long, hide = true)]
+    guest: bool,
     /// Only mount a probe in this namespace and print what the kernel offers, as JSON
     #[arg(long, hide = true)]
     probe: bool,
@@ -67,6 +79,14 @@ pub(crate) struct Finding {
 #[derive(Debug)]
 pub(crate) struct Findings(Vec<Finding>);
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    findings: &'a [Finding],
+    #[serde(flatten)]
+    facts: &'a Facts,
+}
+
 impl Verdict {
     fn ok(detail: impl Into<String>) -> Self {
         Self { status: Status::Ok, detail: detail.into(), mend: None }
@@ -112,9 +132,20 @@ pub(crate) fn has_check(name: &str) -> bool {
     checks::ALL.iter().any(|check| check.name == name)
 }
 
+/// What is found on a machine without anything.
+#[cfg(test)]
+pub(crate) fn examine_nothing() -> Findings {
+    examine_on(&Machine::bare(std::path::Path::new("/nonexistent")))
+}
+
 /// Looks at everything.
 pub(crate) fn examine() -> Findings {
     examine_on(&Machine::here())
+}
+
+/// The protocol minor that this machine's kernel offers, if it can be asked.
+pub(crate) fn protocol_minor() -> Option<u32> {
+    Machine::here().offer.ok().map(|offer| offer.minor)
 }
 
 fn examine_on(machine: &Machine) -> Findings {
@@ -131,14 +162,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         println!("{}", serde_json::to_string(&probe::ask()?)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let findings = examine();
+    if args.vm {
+        let words = ["--guest"].into_iter().chain(args.json.then_some("--json"));
+        print!("{}", vm::examine(args.kernel.as_deref(), &words.collect::<Vec<_>>())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let machine = Machine::here();
+    let mut findings = examine_on(&machine);
+    if args.guest {
+        findings.0.retain(|finding| !checks::OF_THE_WORKSPACE.contains(&finding.name));
+    }
+    let facts = Facts::of(&machine);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings.0)?);
+        println!("{}", serde_json::to_string_pretty(&Report { findings: &findings.0, facts: &facts })?);
     } else {
-        print!("{}", table(&findings));
+        print!("{}{}", table(&findings), facts.text());
     }
     let mount = findings.find(checks::MOUNT)?;
-    if !mount.met() {
+    if !mount.met() && !args.guest {
         eprintln!("error: mounting cannot work here for this user: {}", mount.detail);
         return Ok(ExitCode::FAILURE);
     }

@@ -5,9 +5,11 @@
 mod bench;
 mod book;
 mod ci;
+mod coverage;
 mod demo;
 mod doctor;
 mod fuzz;
+mod progress;
 mod test;
 mod tidy;
 mod vm;
@@ -42,6 +44,8 @@ enum Task {
     Vm(vm::Args),
     /// Check the rules of the house that no compiler knows
     Tidy(tidy::Args),
+    /// Tell which lines the tests reach
+    Coverage(coverage::Args),
     /// Run the fuzz targets
     Fuzz(fuzz::Args),
     /// Run everything that a change must pass
@@ -67,6 +71,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Book(args) => book::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::Tidy(args) => tidy::run(&args),
+        Task::Coverage(args) => coverage::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),
     }

@@ -24,7 +24,7 @@ use report::SuiteReport;
 pub(crate) use report::{Case, Outcome, Totals};
 
 /// Flags of `cargo xtask test`.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// The suite to run; without it, every suite that this machine can run
     #[arg(long, value_parser = suite_names())]
@@ -95,10 +95,10 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "vm",
-        about: "the same in a virtual machine with Debian's kernel, and what only a machine of its own can show; when named",
+        about: "the same in a virtual machine with Debian's kernel, and what only a machine of its own can show",
         needs: &["qemu", "guest-kernel"],
         case_needs: &[],
-        run: |run, _| vm::run_suite(run.filter),
+        run: run_vm,
         list: list_vm,
     },
 ];
@@ -128,7 +128,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Every suite, as `ci` runs them. Prints everything but the last line.
 pub(crate) fn run_all() -> Result<Totals> {
-    run_suites(&Args { suite: None, junit: None, list: false, create_user: false, filter: None })
+    run_suites(&Args::default())
+}
+
+/// The suite of cases that mount, on this machine's kernel, with the protocol minor that it offers.
+pub(crate) fn run_mounting() -> Result<(Totals, Option<u32>)> {
+    let args = Args { suite: Some("mount".to_owned()), ..Args::default() };
+    Ok((run_suites(&args)?, doctor::protocol_minor()))
 }
 
 fn run_suites(args: &Args) -> Result<Totals> {
@@ -145,7 +151,8 @@ fn run_suites(args: &Args) -> Result<Totals> {
     let mut reports = Vec::new();
     for suite in suites {
         let start = Instant::now();
-        let cases = run_suite(&run, suite)?;
+        // The other suites have their turn, and what they found is told.
+        let cases = run_suite(&run, suite).unwrap_or_else(|error| vec![broken(suite, &error)]);
         reports.push(SuiteReport { name: suite.name, cases, time: start.elapsed() });
     }
     if let Some(filter) = run.filter.filter(|_| reports.iter().all(|report| report.cases.is_empty())) {
@@ -168,10 +175,19 @@ fn run_suite(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
         }
     }
     if !lacking.is_empty() {
-        return Ok(vec![left_out(format!("the whole suite {}", suite.name), lacking.join("; "))]);
+        return Ok(vec![whole_left_out(suite, lacking.join("; "))]);
     }
     println!("\n== suite {}", suite.name);
     (suite.run)(run, suite)
+}
+
+fn whole_left_out(suite: &Suite, reason: String) -> Case {
+    left_out(format!("the whole suite {}", suite.name), reason)
+}
+
+fn broken(suite: &Suite, error: &anyhow::Error) -> Case {
+    let outcome = Outcome::Failed(format!("{error:#}"));
+    Case { name: format!("the whole suite {}", suite.name), outcome, time: None }
 }
 
 /// A case that cannot run here: a skip with its reason, and in CI a failure.
@@ -182,9 +198,7 @@ fn left_out(name: String, reason: String) -> Case {
 
 fn chosen(args: &Args) -> Vec<&'static Suite> {
     let wanted = args.suite.as_deref().unwrap_or(ALL);
-    // A guest under emulation takes minutes, so the suite of the virtual machine runs when it is named.
-    let everyday = |suite: &Suite| wanted == ALL && suite.name != "vm";
-    SUITES.iter().filter(|suite| everyday(suite) || wanted == suite.name).collect()
+    SUITES.iter().filter(|suite| wanted == ALL || wanted == suite.name).collect()
 }
 
 fn print_needs(suites: &[&Suite], findings: &Findings) -> Result<()> {
@@ -219,6 +233,14 @@ fn list(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The suite of the virtual machine, if there is a kernel to be had, which may need the network.
+fn run_vm(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
+    match vm::Guest::find() {
+        Ok(guest) => guest.run_suite(run.filter),
+        Err(error) => Ok(vec![whole_left_out(suite, format!("{error:#}"))]),
+    }
+}
+
 /// The names of the cases that run in a guest.
 fn list_vm(run: &Run<'_>) -> Result<Vec<nextest::Name>> {
     let name = |case: String| {
@@ -231,6 +253,24 @@ fn list_vm(run: &Run<'_>) -> Result<Vec<nextest::Name>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn suite_that_cannot_run_is_left_out_with_what_to_do() {
+        let (shell, metadata) = (Shell::new().unwrap(), Metadata::read(&workspace::shell().unwrap()).unwrap());
+        let findings = doctor::examine_nothing();
+        let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter: None };
+        for (name, mend) in [("mount", "boot a kernel with CONFIG_FUSE_FS"), ("vm", "apt-get install qemu-system-x86")]
+        {
+            let suite = SUITES.iter().find(|suite| suite.name == name).unwrap();
+            let cases = run_suite(&run, suite).unwrap();
+            let [Case { outcome: Outcome::Skipped(reason) | Outcome::Failed(reason), .. }] = cases.as_slice() else {
+                panic!("{cases:?}");
+            };
+            assert!(reason.contains(mend), "{reason}");
+            // Only in CI everything must be there.
+            assert_eq!(Totals::of_cases(&cases).failed > 0, workspace::in_ci());
+        }
+    }
 
     #[test]
     fn every_need_of_a_suite_is_a_check_of_the_doctor() {

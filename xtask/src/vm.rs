@@ -3,17 +3,22 @@
 
 mod build;
 mod cpio;
+mod disk;
 mod event;
+mod examine;
 mod initramfs;
 mod kernel;
+mod matrix;
 mod module;
 mod needs;
 mod package;
 mod plan;
 mod power;
 pub(crate) mod qemu;
+mod runner;
 mod session;
 mod watch;
+mod work;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,13 +31,15 @@ use xshell::Shell;
 use crate::test::{Case, Outcome, Totals};
 use crate::workspace::{self, Metadata, find_program};
 use build::Built;
+use cpio::Archive;
 use initramfs::Initramfs;
 use kernel::Kernel;
 use needs::Need;
-use plan::{GuestCase, Plan, What};
+use plan::{GuestCase, Plan};
 use power::PowerCase;
 use qemu::{Accelerator, Machine};
-use session::Session;
+use runner::RunnerCase;
+use session::{GRACE, Ran, Session};
 use watch::Signals;
 
 /// Flags of `cargo xtask vm`.
@@ -41,8 +48,8 @@ pub(crate) struct Args {
     /// The kernel to boot: an image, or a package named linux-image-*; without it, the newest installed or the distribution's
     #[arg(long, value_name = "IMAGE|PACKAGE")]
     kernel: Option<String>,
-    /// Run the suite on every kernel that the distribution's packages have, the newest of each series
-    #[arg(long, conflicts_with_all = ["kernel", "shell"])]
+    /// Run the suite on the newest kernel of each series in Debian's archive, and its mounting cases on this machine's
+    #[arg(long, conflicts_with_all = ["kernel", "shell", "list"])]
     matrix: bool,
     /// Boot into a shell on this terminal instead of running anything
     #[arg(long)]
@@ -67,10 +74,10 @@ pub(crate) struct Args {
 const CASE_LIMIT: u64 = 300;
 /// In MiB.
 const MEMORY: u32 = 512;
+/// The size of the disk for the files of cases, in bytes; what is not written to takes no space.
+const SCRATCH: u64 = 4 << 30;
 /// The cases of a smoke run: mounts as root and as a user, and a session of the library's own tests.
 const SMOKE: &[&str] = &["mount_as_root", "mount_as_user", "fusewire::mount_session reads_what_the_filesystem_says"];
-/// A run that must fail, because its daemon is broken.
-const BROKEN_DAEMON: &str = "broken_daemon_is_seen";
 
 /// What every boot of a run needs.
 struct Bench<'a> {
@@ -78,7 +85,8 @@ struct Bench<'a> {
     initramfs: &'a Initramfs,
     accelerator: Accelerator,
     signals: &'a Signals,
-    /// Files of this run; gone afterwards.
+    store: &'a Path,
+    /// Files of this run, below the store; gone afterwards.
     work: &'a Path,
     console: &'a Path,
 }
@@ -87,12 +95,13 @@ struct Bench<'a> {
 #[derive(Default)]
 struct Boot<'a> {
     disk: Option<&'a Path>,
+    files: Archive,
 }
 
 impl<'a> Bench<'a> {
     fn boot(&self, plan: &Plan, boot: Boot<'_>) -> Result<Session<'a>> {
         let initramfs = self.work.join("initramfs");
-        self.initramfs.write(&initramfs, plan)?;
+        self.initramfs.write(&initramfs, plan, boot.files)?;
         Session::boot(&self.machine(&initramfs, boot.disk), self.console, self.signals)
     }
 
@@ -107,34 +116,34 @@ struct Cases {
     /// Names of cases that have no place in a guest, with the reason.
     elsewhere: Vec<(String, &'static str)>,
     power: Vec<&'static PowerCase>,
-    broken_daemon: bool,
+    runner: Vec<&'static RunnerCase>,
 }
 
 impl Cases {
     fn all(shell: &Shell, built: &Built) -> Result<Self> {
         let mut guest = build::list_own(shell, built)?;
-        let mut elsewhere = Vec::new();
+        let mut elsewhere = built.elsewhere.clone();
         for case in build::list_tests(shell, built)? {
             match needs::of(&case.name) {
                 Some(Need::Host(reason)) => elsewhere.push((case.name, reason)),
                 _ => guest.push(case),
             }
         }
-        Ok(Self { guest, elsewhere, power: power::ALL.iter().collect(), broken_daemon: true })
+        Ok(Self { guest, elsewhere, power: power::ALL.iter().collect(), runner: runner::ALL.iter().collect() })
     }
 
     fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.guest.retain(|case| keep(&case.name));
         self.elsewhere.retain(|(name, _)| keep(name));
         self.power.retain(|case| keep(case.name));
-        self.broken_daemon &= keep(BROKEN_DAEMON);
+        self.runner.retain(|case| keep(case.name));
     }
 
     fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.guest.iter().map(|case| case.name.clone()).collect();
         names.extend(self.elsewhere.iter().map(|(name, _)| name.clone()));
         names.extend(self.power.iter().map(|case| case.name.to_owned()));
-        names.extend(self.broken_daemon.then(|| BROKEN_DAEMON.to_owned()));
+        names.extend(self.runner.iter().map(|case| case.name.to_owned()));
         names
     }
 }
@@ -150,38 +159,48 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     need_qemu()?;
-    let kernels = match &args.kernel {
-        Some(name) => vec![Kernel::named(&store, name)?],
-        None if args.matrix => Kernel::of_every_series(&store)?,
-        None => vec![Kernel::find(&store)?],
-    };
-    let mut table = format!("\n{:<32} {:>7} {:>7} {:>8}\n", "kernel", "passed", "failed", "skipped");
-    let mut totals = Totals::default();
-    for kernel in &kernels {
-        let Some(cases) = run_on(&shell, &store, kernel, args)? else { return Ok(ExitCode::SUCCESS) };
-        let Totals { passed, failed, skipped } = Totals::of_cases(&cases);
-        table += &format!("{:<32} {passed:>7} {failed:>7} {skipped:>8}\n", kernel.release);
-        totals.passed += passed;
-        totals.failed += failed;
-        totals.skipped += skipped;
+    if args.matrix {
+        return matrix::run(&shell, &store, args);
     }
-    print!("{table}");
+    let kernel = match &args.kernel {
+        Some(name) => Kernel::named(&store, name)?,
+        None => Kernel::find(&store)?,
+    };
+    let Some(Ran { cases, .. }) = run_on(&shell, &store, &kernel, args)? else { return Ok(ExitCode::SUCCESS) };
+    let totals = Totals::of_cases(&cases);
     println!("{totals}");
     Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The whole suite on one kernel, for `cargo xtask test`.
-pub(crate) fn run_suite(filter: Option<&str>) -> Result<Vec<Case>> {
-    let shell = workspace::shell()?;
-    let store = store(&shell)?;
-    need_qemu()?;
-    let kernel = Kernel::find(&store)?;
-    let args = Args { filter: filter.map(str::to_owned), ..Args::default() };
-    if cases(&shell, &store, &args)?.1.names().is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(run_on(&shell, &store, &kernel, &args)?.unwrap_or_default())
+/// The kernel that `cargo xtask test` uses.
+pub(crate) struct Guest {
+    store: PathBuf,
+    kernel: Kernel,
 }
+
+impl Guest {
+    /// Looks for an emulator and a kernel with the modules that are needed. An error says why there can be no guest here.
+    pub(crate) fn find() -> Result<Self> {
+        need_qemu()?;
+        let store = store(&workspace::shell()?)?;
+        let kernel = Kernel::find(&store)?;
+        initramfs::modules(&kernel)?;
+        Ok(Self { store, kernel })
+    }
+
+    /// The whole suite, or what of it has `filter` in its name.
+    pub(crate) fn run_suite(&self, filter: Option<&str>) -> Result<Vec<Case>> {
+        let shell = workspace::shell()?;
+        let args = Args { filter: filter.map(str::to_owned), ..Args::default() };
+        if cases(&shell, &self.store, &args)?.1.names().is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(run_on(&shell, &self.store, &self.kernel, &args)?.map(|ran| ran.cases).unwrap_or_default())
+    }
+}
+
+/// What the doctor says in a guest.
+pub(crate) use examine::examine;
 
 /// The names of the suite's cases.
 pub(crate) fn list_suite(filter: Option<&str>) -> Result<Vec<String>> {
@@ -207,7 +226,7 @@ impl Default for Args {
 }
 
 /// Runs what was chosen, or the shell, which has no cases.
-fn run_on(shell: &Shell, store: &Path, kernel: &Kernel, args: &Args) -> Result<Option<Vec<Case>>> {
+fn run_on(shell: &Shell, store: &Path, kernel: &Kernel, args: &Args) -> Result<Option<Ran>> {
     println!("kernel {} ({})", kernel.release, kernel.image.display());
     let modules = initramfs::modules(kernel)?;
     let (built, chosen) = cases(shell, store, args)?;
@@ -224,13 +243,20 @@ fn run_on(shell: &Shell, store: &Path, kernel: &Kernel, args: &Args) -> Result<O
         }
     );
     let signals = Signals::hold()?;
-    let work = tempfile::tempdir_in(store).with_context(|| format!("creating a directory in {}", store.display()))?;
+    let work = work::directory(store)?;
     let console = work.path().join("console");
-    let bench =
-        Bench { kernel, initramfs: &initramfs, accelerator, signals: &signals, work: work.path(), console: &console };
+    let bench = Bench {
+        kernel,
+        initramfs: &initramfs,
+        accelerator,
+        signals: &signals,
+        store,
+        work: work.path(),
+        console: &console,
+    };
     if args.shell {
         let file = work.path().join("initramfs");
-        initramfs.write(&file, &Plan { shell: true, ..Plan::default() })?;
+        initramfs.write(&file, &Plan { shell: true, ..Plan::default() }, Archive::default())?;
         println!("leave with exit, or with Ctrl-A X");
         let status = bench.machine(&file, None).boot_here()?;
         ensure!(status.success(), "{}: {status}", qemu::PROGRAM);
@@ -239,49 +265,35 @@ fn run_on(shell: &Shell, store: &Path, kernel: &Kernel, args: &Args) -> Result<O
     run_chosen(&bench, &chosen, args).map(Some)
 }
 
-fn run_chosen(bench: &Bench<'_>, chosen: &Cases, args: &Args) -> Result<Vec<Case>> {
-    let mut results = Vec::new();
+fn run_chosen(bench: &Bench<'_>, chosen: &Cases, args: &Args) -> Result<Ran> {
+    let scratch = bench.work.join("scratch");
     let plan = Plan {
         limit: Duration::from_secs(args.limit),
         broken: args.r#break.clone(),
+        scratch: true,
         cases: chosen.guest.clone(),
         ..Plan::default()
     };
+    let mut ran = Ran::default();
     for (name, reason) in &chosen.elsewhere {
         let case = Case { name: name.clone(), outcome: Outcome::Skipped((*reason).to_owned()), time: None };
         session::show(&case, "");
-        results.push(case);
+        ran.cases.push(case);
     }
     if !plan.cases.is_empty() {
-        results.extend(bench.boot(&plan, Boot::default())?.run(&plan)?);
+        disk::make(&scratch, SCRATCH)?;
+        let boot = Boot { disk: Some(&scratch), ..Boot::default() };
+        let Ran { cases, minor, .. } = bench.boot(&plan, boot)?.run(&plan, plan.limit + GRACE)?;
+        ran.minor = minor;
+        ran.cases.extend(cases);
     }
-    if chosen.broken_daemon {
-        results.push(see_a_broken_daemon(bench)?);
+    for case in &chosen.runner {
+        ran.cases.push(runner::run(bench, case)?);
     }
     for case in &chosen.power {
-        results.push(power::run(bench, case)?);
+        ran.cases.push(power::run(bench, case)?);
     }
-    Ok(results)
-}
-
-/// A check of this runner: with a daemon that says the wrong thing, the run must be red.
-fn see_a_broken_daemon(bench: &Bench<'_>) -> Result<Case> {
-    println!("a case with a broken daemon, which must fail:");
-    let name = SMOKE.first().copied().unwrap_or_default().to_owned();
-    let plan = Plan {
-        limit: Duration::from_secs(CASE_LIMIT),
-        broken: Some("daemon".to_owned()),
-        cases: vec![GuestCase { name: name.clone(), what: What::Own(name) }],
-        ..Plan::default()
-    };
-    let cases = bench.boot(&plan, Boot::default())?.run(&plan)?;
-    let outcome = match Totals::of_cases(&cases) {
-        Totals { passed: 0, failed: 1, skipped: 0 } => Outcome::Passed,
-        totals => Outcome::Failed(format!("a broken daemon was not seen: {totals}")),
-    };
-    let case = Case { name: BROKEN_DAEMON.to_owned(), outcome, time: None };
-    session::show(&case, "");
-    Ok(case)
+    Ok(ran)
 }
 
 /// Builds, and chooses among what was built.

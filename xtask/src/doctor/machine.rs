@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use xshell::{Shell, cmd};
 
 use super::probe::{self, Offer};
@@ -38,13 +39,26 @@ pub(super) struct Machine {
 }
 
 /// A module of the kernel, as far as files tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Module {
     BuiltIn,
     Loaded,
     /// The file is below `/lib/modules` but the module is not loaded.
     Available,
     Absent,
+}
+
+impl Module {
+    /// For people.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "in the kernel",
+            Self::Loaded => "a module, loaded",
+            Self::Available => "a module, not loaded",
+            Self::Absent => "absent",
+        }
+    }
 }
 
 impl Machine {
@@ -109,6 +123,10 @@ impl Machine {
         let loaded = self.text("/proc/modules");
         if loaded.lines().any(|line| line.split_whitespace().next() == Some(name)) {
             return Module::Loaded;
+        }
+        // Without being a module it can only be there if it is built in.
+        if self.knows_filesystem(name) || self.device_mode(&format!("/dev/{name}")).is_ok_and(|_| name == "cuse") {
+            return Module::BuiltIn;
         }
         let release = self.text("/proc/sys/kernel/osrelease");
         let modules = format!("/lib/modules/{}", release.trim());

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use xshell::{Shell, cmd};
 
+use super::needs;
 use super::plan::{GuestCase, What};
 
 /// The package whose tests mount, and which has the guest's own program.
@@ -28,6 +29,8 @@ pub(super) struct Built {
     pub(super) programs: Vec<PathBuf>,
     /// The test binaries.
     pub(super) tests: Vec<TestBinary>,
+    /// Names of test binaries that have no place in a guest, with the reason.
+    pub(super) elsewhere: Vec<(String, &'static str)>,
 }
 
 /// A libtest binary.
@@ -92,7 +95,9 @@ pub(super) fn build(shell: &Shell, store: &Path, tests: bool) -> Result<Built> {
             built.programs.push(file);
         }
     }
-    let names: Vec<_> = mounting_tests(&metadata).into_iter().flat_map(|name| ["--test".to_owned(), name]).collect();
+    let (wanted, elsewhere) = mounting_tests(&metadata);
+    built.elsewhere = elsewhere;
+    let names: Vec<_> = wanted.into_iter().flat_map(|name| ["--test".to_owned(), name]).collect();
     if !tests || names.is_empty() {
         return Ok(built);
     }
@@ -114,15 +119,21 @@ fn programs(metadata: &Metadata) -> Vec<String> {
     programs.map(|target| target.name.clone()).filter(|name| name == GUEST || name.ends_with("fs")).collect()
 }
 
-/// The integration tests that mount: all of one package, and those of others whose name says so.
-fn mounting_tests(metadata: &Metadata) -> Vec<String> {
-    let mut names = Vec::new();
+/// The integration tests that mount: all of one package, and those of others whose name says so. Then those that have no
+/// place in a guest.
+fn mounting_tests(metadata: &Metadata) -> (Vec<String>, Vec<(String, &'static str)>) {
+    let (mut wanted, mut elsewhere) = (Vec::new(), Vec::new());
     for package in &metadata.packages {
         let tests = package.targets.iter().filter(|target| target.is("test"));
-        let chosen = tests.filter(|target| package.name == TESTS_PACKAGE || target.name.starts_with("mount"));
-        names.extend(chosen.map(|target| target.name.clone()));
+        for target in tests.filter(|target| package.name == TESTS_PACKAGE || target.name.starts_with("mount")) {
+            let name = format!("{}::{}", package.name, target.name);
+            match needs::of_binary(&name) {
+                Some(reason) => elsewhere.push((name, reason)),
+                None => wanted.push(target.name.clone()),
+            }
+        }
     }
-    names
+    (wanted, elsewhere)
 }
 
 /// Package, target and file of every executable of a kind. Tests are built with the programs of their package.
@@ -177,12 +188,15 @@ mod tests {
         let json = r#"{"packages": [
             {"name": "fusewire", "targets": [{"name": "fusewire", "kind": ["lib"]}, {"name": "mount", "kind": ["test"]},
                 {"name": "other", "kind": ["test"]}]},
+            {"name": "guide-port", "targets": [{"name": "mount_port", "kind": ["test"]}]},
             {"name": "hellofs", "targets": [{"name": "hellofs", "kind": ["bin"]}]},
             {"name": "xtask", "targets": [{"name": "xtask", "kind": ["bin"]}]},
             {"name": "fusewire-tests", "targets": [{"name": "guest", "kind": ["bin"]}, {"name": "posix", "kind": ["test"]}]}]}"#;
         let metadata = serde_json::from_str(json).unwrap();
         assert_eq!(programs(&metadata), ["hellofs", "guest"]);
-        assert_eq!(mounting_tests(&metadata), ["mount", "posix"]);
+        let (wanted, elsewhere) = mounting_tests(&metadata);
+        assert_eq!(wanted, ["mount", "posix"]);
+        assert_eq!(elsewhere.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["guide-port::mount_port"]);
     }
 
     #[test]

@@ -11,19 +11,20 @@ use super::build::{Built, TESTS};
 use super::cpio::Archive;
 use super::kernel::Kernel;
 use super::module::{Module, Modules};
-use super::package;
+use super::package::Apt;
 use super::plan::{self, Plan};
 use crate::workspace::find_program;
 
 /// Modules without which there is nothing to test.
 const NEEDED: &[&str] = &["fuse"];
-/// Modules for disks and loop devices, which a kernel may lack.
-const WANTED: &[&str] = &["ext4", "virtio_pci", "virtio_blk", "loop"];
+/// Modules for disks, loop devices and what else stands on fuse, which a kernel may lack.
+const WANTED: &[&str] = &["ext4", "virtio_pci", "virtio_blk", "loop", "cuse", "virtiofs"];
 
 const HELPER: &str = "fusermount3";
 /// Programs that cases run and of which busybox's form cannot do enough: name, place in the guest, mode. Those that this
 /// machine lacks are left to busybox.
 const TOOLS: &[(&str, &str, u32)] = &[
+    ("id", "/usr/bin/id", 0o755),
     ("losetup", "/usr/bin/losetup", 0o755),
     ("mount", "/usr/bin/mount", 0o4755),
     ("umount", "/usr/bin/umount", 0o4755),
@@ -86,10 +87,9 @@ impl Initramfs {
         Ok(Self { bytes: archive.finish(), modules: paths, links })
     }
 
-    /// Writes the initramfs of one boot.
-    pub(super) fn write(&self, file: &Path, plan: &Plan) -> Result<()> {
+    /// Writes the initramfs of one boot, with what it needs more than others.
+    pub(super) fn write(&self, file: &Path, plan: &Plan, mut more: Archive) -> Result<()> {
         let plan = Plan { modules: self.modules.clone(), links: self.links.clone(), ..plan.clone() };
-        let mut more = Archive::default();
         more.file(plan::FILE, 0o644, plan.text().as_bytes());
         let mut bytes = self.bytes.clone();
         bytes.extend(more.finish());
@@ -104,7 +104,7 @@ fn add_busybox(archive: &mut Archive, store: &Path) -> Result<()> {
     let file = match installed {
         Some(file) => file,
         None => {
-            let package = package::unpacked(store, "busybox-static")?;
+            let package = Apt::of_machine().unpacked(store, "busybox-static")?;
             let places = ["bin/busybox", "usr/bin/busybox"].map(|place| package.join(place));
             places.into_iter().find(|place| place.is_file()).context("the package busybox-static has no busybox")?
         }
@@ -122,7 +122,7 @@ fn add_helper(archive: &mut Archive, store: &Path) -> Result<()> {
     let file = match find_program(HELPER) {
         Some(file) => file,
         None => {
-            let package = package::unpacked(store, "fuse3")?;
+            let package = Apt::of_machine().unpacked(store, "fuse3")?;
             let places = ["bin", "usr/bin"].map(|place| package.join(place).join(HELPER));
             places.into_iter().find(|place| place.is_file()).context("the package fuse3 has no fusermount3")?
         }
@@ -131,7 +131,7 @@ fn add_helper(archive: &mut Archive, store: &Path) -> Result<()> {
 }
 
 /// A program with the libraries that it needs.
-fn add_program(archive: &mut Archive, file: &Path, place: &str, mode: u32) -> Result<()> {
+pub(super) fn add_program(archive: &mut Archive, file: &Path, place: &str, mode: u32) -> Result<()> {
     archive.file(place, mode, &read(file)?);
     let shell = Shell::new().context("starting a shell")?;
     for library in libraries(&shell, file)? {
@@ -180,5 +180,13 @@ mod tests {
                       \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
         assert_eq!(paths_of_ldd(output), ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]);
         assert!(paths_of_ldd("\tnot a dynamic executable\n").is_empty());
+    }
+
+    #[test]
+    fn full_disk_is_one_line_that_names_the_file() {
+        let initramfs = Initramfs { bytes: vec![0; 4096], modules: Vec::new(), links: Vec::new() };
+        let error =
+            format!("{:#}", initramfs.write(Path::new("/dev/full"), &Plan::default(), Archive::default()).unwrap_err());
+        assert_eq!(error, "writing /dev/full: No space left on device (os error 28)");
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
-use super::package;
+use super::package::{self, Apt};
 
 /// Packages that depend on the distribution's current kernel. The cloud flavour has what a guest needs and little else.
 const META_PACKAGES: &[&str] = &["linux-image-cloud-amd64", "linux-image-amd64"];
@@ -38,30 +38,38 @@ impl Kernel {
 
     /// The newest installed kernel, else the distribution's from its package, else any that was unpacked before.
     pub(super) fn find(store: &Path) -> Result<Self> {
-        if let Some(kernel) = newest_installed(Path::new("/boot")) {
+        let package = || META_PACKAGES.iter().find_map(|meta| real_package(meta));
+        Self::find_among(store, Path::new("/boot"), package)
+    }
+
+    fn find_among(store: &Path, boot: &Path, package: impl FnOnce() -> Option<String>) -> Result<Self> {
+        if let Some(kernel) = newest_installed(boot) {
             return Ok(kernel);
         }
-        if let Some(package) = META_PACKAGES.iter().find_map(|meta| real_package(meta)) {
-            return Self::of_package(store, &package);
-        }
-        match newest_unpacked(store) {
+        match package().or_else(|| newest_unpacked(store)) {
             Some(package) => Self::of_package(store, &package),
             None => bail!(
-                "finding a kernel: none in /boot, and no package {} to unpack; give one with --kernel IMAGE",
+                "finding a kernel: none in {} that can be read, and no package {} to unpack; give one with --kernel IMAGE",
+                boot.display(),
                 META_PACKAGES.join(" or ")
             ),
         }
     }
 
-    /// One kernel of each series that the distribution has, oldest first.
+    /// One kernel of each series that Debian's archive has, oldest first.
     pub(super) fn of_every_series(store: &Path) -> Result<Vec<Self>> {
-        let packages = newest_of_each_series(package::search(MATRIX));
-        ensure!(!packages.is_empty(), "finding kernels: apt-cache knows no package {MATRIX}; to mend: apt-get update");
-        packages.iter().map(|package| Self::of_package(store, package)).collect()
+        let apt = Apt::of_debian(store)?;
+        let packages = newest_of_each_series(apt.search(MATRIX));
+        ensure!(!packages.is_empty(), "finding kernels: apt-cache knows no package {MATRIX}");
+        packages.iter().map(|package| Self::from(&apt, store, package)).collect()
     }
 
     fn of_package(store: &Path, package: &str) -> Result<Self> {
-        let directory = package::unpacked(store, package)?;
+        Self::from(&Apt::of_machine(), store, package)
+    }
+
+    fn from(apt: &Apt, store: &Path, package: &str) -> Result<Self> {
+        let directory = apt.unpacked(store, package)?;
         let boot = directory.join("boot");
         newest_installed(&boot).with_context(|| format!("finding a kernel: the package {package} brings none"))
     }
@@ -180,6 +188,15 @@ mod tests {
         assert_eq!(found.release, "6.1.0-56-amd64");
         assert!(found.modules.ends_with("lib/modules/6.1.0-56-amd64"));
         assert_eq!(newest_installed(&tree.path().join("nowhere")), None);
+    }
+
+    #[test]
+    fn no_kernel_at_all_is_one_line() {
+        let tree = tree(&[]);
+        let error = Kernel::find_among(tree.path(), &tree.path().join("boot"), || None).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.starts_with("finding a kernel: none in ") && error.contains("--kernel IMAGE"), "{error}");
+        assert_eq!(error.lines().count(), 1);
     }
 
     #[test]

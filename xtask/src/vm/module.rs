@@ -41,6 +41,13 @@ impl Modules {
         self.is_builtin(name) || self.files.contains_key(name)
     }
 
+    /// The lists that tools look for a module in: `modules.builtin`, and `modules.dep` with the files alone.
+    pub(super) fn lists(&self) -> [(&'static str, String); 2] {
+        let builtin = self.builtin.iter().map(|name| format!("kernel/{name}.ko\n")).collect();
+        let files = self.files.values().map(|file| file.strip_prefix(&self.directory).unwrap_or(file));
+        [("modules.builtin", builtin), ("modules.dep", files.map(|file| format!("{}:\n", file.display())).collect())]
+    }
+
     fn is_builtin(&self, name: &str) -> bool {
         self.builtin.iter().any(|built| built == name)
     }
@@ -158,6 +165,9 @@ mod tests {
         let found = modules.with_needs(&["virtio_pci", "fuse", "ext4", "virtio"]).unwrap();
         assert_eq!(names(&found), ["virtio", "virtio_ring", "virtio_pci", "fuse"]);
         assert!(modules.has("ext4") && modules.has("fuse") && !modules.has("xfs"));
+        let [(_, builtin), (_, files)] = modules.lists();
+        assert_eq!(builtin, "kernel/ext4.ko\n");
+        assert!(files.contains("kernel/fs/fuse.ko:\n"), "{files}");
     }
 
     #[test]

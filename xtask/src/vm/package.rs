@@ -3,53 +3,167 @@
 use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
+use super::watch::Signals;
+use super::work;
 use crate::workspace::find_program;
 
-/// Fetches a package, unless it was fetched before, and unpacks it. Gives the directory that holds its files.
-pub(super) fn unpacked(store: &Path, package: &str) -> Result<PathBuf> {
-    let directory = store.join("packages").join(package);
-    if directory.is_dir() {
-        return Ok(directory);
-    }
-    ensure!(
-        find_program("apt-get").is_some() && find_program("dpkg-deb").is_some(),
-        "getting the package {package}: this machine has no apt-get and dpkg-deb"
-    );
-    println!("fetching the package {package}");
-    fs::create_dir_all(store).with_context(|| format!("creating {}", store.display()))?;
-    let work = tempfile::tempdir_in(store).with_context(|| format!("creating a directory in {}", store.display()))?;
-    let shell = Shell::new().context("starting a shell")?;
-    shell.change_dir(work.path());
-    let fetched = cmd!(shell, "apt-get download {package}").quiet().ignore_status().output()?;
-    let said = String::from_utf8_lossy(&fetched.stderr);
-    let said = said.lines().find(|line| line.starts_with("E:")).unwrap_or("see apt-get download");
-    ensure!(fetched.status.success(), "fetching the package {package}: {said}; to mend: apt-get update");
-    let archive = shell
-        .read_dir(".")?
-        .into_iter()
-        .find(|file| file.extension().is_some_and(|extension| extension == "deb"))
-        .with_context(|| format!("fetching the package {package}: apt-get left no file"))?;
-    let content = work.path().join("content");
-    cmd!(shell, "dpkg-deb -x {archive} {content}")
-        .quiet()
-        .run()
-        .with_context(|| format!("unpacking the package {package} into {}", content.display()))?;
-    // Only a whole package gets its final name.
-    fs::create_dir_all(store.join("packages")).context("creating the store of packages")?;
-    fs::rename(&content, &directory).with_context(|| format!("creating {}", directory.display()))?;
-    Ok(directory)
+/// Debian's archive, and the keys that it is signed with.
+const ARCHIVE: &str = "http://deb.debian.org";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Parts of the archive that have kernels whose protocol Fusewire speaks.
+const PARTS: &[(&str, &str)] = &[
+    ("debian", "bullseye"),
+    ("debian-security", "bullseye-security"),
+    ("debian", "bookworm"),
+    ("debian-security", "bookworm-security"),
+    ("debian", "bookworm-backports"),
+    ("debian", "trixie"),
+    ("debian-security", "trixie-security"),
+    ("debian", "trixie-backports"),
+    ("debian", "sid"),
+];
+/// How old lists of packages may be.
+const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where packages come from.
+#[derive(Debug, Default)]
+pub(super) struct Apt {
+    /// Options of every apt command.
+    options: Vec<String>,
 }
 
-/// The names of packages that match a regular expression, as `apt-cache` knows them; none where there is no apt.
-pub(super) fn search(expression: &str) -> Vec<String> {
-    let Ok(shell) = Shell::new() else { return Vec::new() };
-    let found = cmd!(shell, "apt-cache search --names-only {expression}").quiet().ignore_stderr().read();
-    let found = found.unwrap_or_default();
-    found.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+impl Apt {
+    /// What this machine is set up for.
+    pub(super) fn of_machine() -> Self {
+        Self::default()
+    }
+
+    /// The whole of Debian's archive, with lists of its own below `store`; the machine's stay as they are.
+    pub(super) fn of_debian(store: &Path) -> Result<Self> {
+        need_tools("asking for Debian's packages")?;
+        ensure!(
+            Path::new(KEYRING).is_file(),
+            "asking for Debian's packages: there is no {KEYRING}; to mend: apt-get install debian-archive-keyring"
+        );
+        let top = store.join("apt");
+        for directory in ["lists/partial", "cache/archives/partial"].map(|directory| top.join(directory)) {
+            fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+        }
+        let apt = Self::at(&top);
+        let sources = top.join("sources.list");
+        fs::write(&sources, lines_of_sources()).with_context(|| format!("writing {}", sources.display()))?;
+        let stamp = top.join("updated");
+        let age = fs::metadata(&stamp).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+        if age.is_none_or(|age| age > FRESH) {
+            println!("asking {ARCHIVE} for its lists of packages");
+            match apt.update() {
+                Ok(()) => fs::write(&stamp, "").with_context(|| format!("writing {}", stamp.display()))?,
+                Err(error) if age.is_some() => println!("{error:#}; the lists of before are used"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(apt)
+    }
+
+    fn at(top: &Path) -> Self {
+        let settings = [
+            ("Dir::Etc::sourcelist", top.join("sources.list").display().to_string()),
+            ("Dir::Etc::sourceparts", "-".to_owned()),
+            ("Dir::State::lists", top.join("lists").display().to_string()),
+            ("Dir::Cache", top.join("cache").display().to_string()),
+            ("Acquire::Languages", "none".to_owned()),
+            ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".to_owned()),
+            // The directories belong to whoever runs this.
+            ("APT::Sandbox::User", String::new()),
+        ];
+        Self {
+            options: settings.into_iter().flat_map(|(key, value)| ["-o".into(), format!("{key}={value}")]).collect(),
+        }
+    }
+
+    fn update(&self) -> Result<()> {
+        let shell = Shell::new().context("starting a shell")?;
+        let options = &self.options;
+        let updated =
+            cmd!(shell, "apt-get {options...} --quiet --error-on=any update").quiet().ignore_status().output()?;
+        ensure!(updated.status.success(), "apt-get update: {}", complaint_of(&updated.stderr));
+        Ok(())
+    }
+
+    /// The names of packages that match a regular expression; none where there is no apt.
+    pub(super) fn search(&self, expression: &str) -> Vec<String> {
+        let Ok(shell) = Shell::new() else { return Vec::new() };
+        let options = &self.options;
+        let found =
+            cmd!(shell, "apt-cache {options...} search --names-only {expression}").quiet().ignore_stderr().read();
+        let found = found.unwrap_or_default();
+        found.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    }
+
+    /// Fetches a package, unless it was fetched before, and unpacks it. Gives the directory that holds its files.
+    pub(super) fn unpacked(&self, store: &Path, package: &str) -> Result<PathBuf> {
+        let directory = store.join("packages").join(package);
+        if directory.is_dir() {
+            return Ok(directory);
+        }
+        need_tools(&format!("getting the package {package}"))?;
+        println!("fetching the package {package}");
+        let signals = Signals::hold()?;
+        let work = work::directory(store)?;
+        let shell = Shell::new().context("starting a shell")?;
+        shell.change_dir(work.path());
+        let options = &self.options;
+        let fetched = cmd!(shell, "apt-get {options...} download {package}").quiet().ignore_status().output()?;
+        if let Some(signal) = signals.heard()? {
+            bail!("interrupted by {signal} while fetching the package {package}");
+        }
+        ensure!(
+            fetched.status.success(),
+            "fetching the package {package}: {}; to mend: apt-get update",
+            complaint_of(&fetched.stderr)
+        );
+        let archive = shell
+            .read_dir(".")?
+            .into_iter()
+            .find(|file| file.extension().is_some_and(|extension| extension == "deb"))
+            .with_context(|| format!("fetching the package {package}: apt-get left no file"))?;
+        let content = work.path().join("content");
+        let unpacked = cmd!(shell, "dpkg-deb -x {archive} {content}").quiet().ignore_status().output()?;
+        ensure!(
+            unpacked.status.success(),
+            "unpacking the package {package} into {}: {}",
+            content.display(),
+            complaint_of(&unpacked.stderr)
+        );
+        // Only a whole package gets its final name.
+        fs::create_dir_all(store.join("packages")).context("creating the store of packages")?;
+        fs::rename(&content, &directory).with_context(|| format!("creating {}", directory.display()))?;
+        Ok(directory)
+    }
+}
+
+fn need_tools(purpose: &str) -> Result<()> {
+    for tool in ["apt-get", "dpkg-deb"] {
+        ensure!(find_program(tool).is_some(), "{purpose}: this machine has no {tool}");
+    }
+    Ok(())
+}
+
+fn lines_of_sources() -> String {
+    let line = |(part, release): &(&str, &str)| format!("deb [signed-by={KEYRING}] {ARCHIVE}/{part} {release} main\n");
+    PARTS.iter().map(line).collect()
+}
+
+/// The line that says what is wrong, of all that a tool of Debian's says.
+fn complaint_of(stderr: &[u8]) -> String {
+    let said = String::from_utf8_lossy(stderr);
+    let complaint = said.lines().find(|line| line.starts_with("E:") || line.contains("error:"));
+    complaint.or_else(|| said.lines().last()).unwrap_or("it does not say why").trim().to_owned()
 }
 
 /// Orders version numbers as people read them: runs of digits by value, all else by its letters.
@@ -91,6 +205,14 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let there = store.path().join("packages/no-such-package");
         fs::create_dir_all(&there).unwrap();
-        assert_eq!(unpacked(store.path(), "no-such-package").unwrap(), there);
+        assert_eq!(Apt::of_machine().unpacked(store.path(), "no-such-package").unwrap(), there);
+    }
+
+    #[test]
+    fn complaint_is_the_line_that_tells_the_cause() {
+        let said = b"W: something\nE: Unable to locate package x\nmore\n";
+        assert_eq!(complaint_of(said), "E: Unable to locate package x");
+        assert_eq!(complaint_of(b"dpkg-deb: error: no space\nlast\n"), "dpkg-deb: error: no space");
+        assert_eq!(complaint_of(b""), "it does not say why");
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum What {
     Libtest { program: String, test: String },
     /// A case of the guest's own program.
     Own(String),
+    /// A program of which everything that it says is told.
+    Program(Vec<String>),
 }
 
 /// A round of a power-cut test.
@@ -50,6 +52,8 @@ pub(super) struct Plan {
     /// What is to go wrong on purpose.
     pub(super) broken: Option<String>,
     pub(super) shell: bool,
+    /// Whether the disk is for the files of the cases.
+    pub(super) scratch: bool,
     pub(super) cases: Vec<GuestCase>,
     pub(super) power: Option<PowerRound>,
 }
@@ -73,6 +77,9 @@ impl Plan {
         if self.shell {
             line(&["shell"]);
         }
+        if self.scratch {
+            line(&["scratch"]);
+        }
         for GuestCase { name, what } in &self.cases {
             match needs::of(name) {
                 Some(Need::Minor(minor)) => line(&["minor", &minor.to_string()]),
@@ -82,6 +89,10 @@ impl Plan {
             match what {
                 What::Libtest { program, test } => line(&["libtest", name, program, test]),
                 What::Own(own) => line(&["own", own]),
+                What::Program(words) => {
+                    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                    line(&[&["program", name.as_str()], words.as_slice()].concat());
+                }
             }
         }
         if let Some(PowerRound { filesystem, synced, fsync_ignored, write }) = &self.power {
@@ -109,6 +120,7 @@ mod tests {
             limit: Duration::from_secs(7),
             broken: Some("daemon".into()),
             shell: false,
+            scratch: true,
             cases: vec![
                 GuestCase { name: "b t".into(), what: What::Libtest { program: "/tests/b".into(), test: "t".into() } },
                 GuestCase { name: "x".into(), what: What::Own("x".into()) },
@@ -116,6 +128,7 @@ mod tests {
                     name: "attributes::statx_comes_when_the_birth_time_is_asked_for".into(),
                     what: What::Own("y".into()),
                 },
+                GuestCase { name: "p".into(), what: What::Program(vec!["/bin/p".into(), "-a".into()]) },
             ],
             power: Some(PowerRound {
                 filesystem: "mirrorfs".into(),
@@ -126,8 +139,8 @@ mod tests {
         };
         assert_eq!(
             plan.text(),
-            "limit\t7\nmodule\t/modules/fuse.ko\nlink\t/b/hellofs\t/usr/bin/hellofs\nbreak\tdaemon\n\
-             libtest\tb t\t/tests/b\tt\nown\tx\nminor\t39\nown\ty\nsynced\t0\t9\npower\tmirrorfs\t1\tignored\n"
+            "limit\t7\nmodule\t/modules/fuse.ko\nlink\t/b/hellofs\t/usr/bin/hellofs\nbreak\tdaemon\nscratch\n\
+             libtest\tb t\t/tests/b\tt\nown\tx\nminor\t39\nown\ty\nprogram\tp\t/bin/p\t-a\nsynced\t0\t9\npower\tmirrorfs\t1\tignored\n"
         );
     }
 }

@@ -4,14 +4,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use xshell::{Shell, cmd};
+use anyhow::Result;
 
 use super::event::Event;
 use super::plan::{Plan, PowerRound};
-use super::session;
 use super::watch::Heard;
 use super::{Bench, Boot};
+use super::{disk, session};
 use crate::test::{Case, Outcome};
 
 /// A test of power cuts, as data.
@@ -35,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) fn run(bench: &Bench<'_>, case: &PowerCase) -> Result<Case> {
     let start = Instant::now();
     let disk = bench.work.join("disk");
-    make_disk(&disk)?;
+    disk::make(&disk, DISK_SIZE)?;
     let mut round = PowerRound {
         filesystem: case.filesystem.to_owned(),
         synced: Vec::new(),
@@ -88,7 +87,7 @@ impl From<anyhow::Error> for Trouble {
 /// Looks for the files of earlier rounds, writes those of this round, and takes the power away. Gives how many are lost.
 fn one_boot(bench: &Bench<'_>, disk: &Path, round: &mut PowerRound, number: u32) -> Result<u32, Trouble> {
     let plan = Plan { limit: PATIENCE, power: Some(round.clone()), ..Plan::default() };
-    let mut boot = bench.boot(&plan, Boot { disk: Some(disk) })?;
+    let mut boot = bench.boot(&plan, Boot { disk: Some(disk), ..Boot::default() })?;
     let mut lost = 0;
     let mut synced = 0;
     // Where in a file's writing the power goes differs from round to round.
@@ -111,7 +110,7 @@ fn one_boot(bench: &Bench<'_>, disk: &Path, round: &mut PowerRound, number: u32)
             Heard::Event(Event::Ended) => return Ok(lost),
             Heard::Event(Event::Broken(reason)) => return Err(Trouble::Guest(reason)),
             Heard::Event(_) => {}
-            heard => return Err(Trouble::Guest(boot.trouble(&heard)?)),
+            heard => return Err(Trouble::Guest(boot.trouble(&heard)?.0)),
         }
     }
     std::thread::sleep(moment);
@@ -120,17 +119,4 @@ fn one_boot(bench: &Bench<'_>, disk: &Path, round: &mut PowerRound, number: u32)
         u32::try_from(last.iter().filter(|event| matches!(event, Event::Synced { .. })).count()).unwrap_or(u32::MAX);
     round.synced.push(synced);
     Ok(lost)
-}
-
-/// A sparse file with an empty ext4.
-fn make_disk(file: &Path) -> Result<()> {
-    let creating = || format!("creating {}", file.display());
-    std::fs::File::create(file).and_then(|disk| disk.set_len(DISK_SIZE)).with_context(creating)?;
-    let shell = Shell::new().context("starting a shell")?;
-    let made = cmd!(shell, "mkfs.ext4 -q -F {file}").quiet().ignore_status().output().with_context(creating);
-    let made = made.context("running mkfs.ext4; to mend: apt-get install e2fsprogs")?;
-    if !made.status.success() {
-        bail!("mkfs.ext4: {}: {}", made.status, String::from_utf8_lossy(&made.stderr).trim());
-    }
-    Ok(())
 }

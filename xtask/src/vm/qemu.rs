@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::kernel::Kernel;
+use super::work;
 use crate::workspace::find_program;
 
 /// The emulator for x86.
@@ -79,7 +80,11 @@ impl Machine<'_> {
         command.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(self.initramfs);
         command.args(["-append", "console=ttyS0 panic=-1"]);
         if let Some(disk) = self.disk {
-            command.arg("-drive").arg(format!("file={},format=raw,if=none,id=disk,cache=writeback", disk.display()));
+            // A full disk of the host is an error in the guest, where it would stop the machine.
+            let errors = "werror=report,rerror=report";
+            command
+                .arg("-drive")
+                .arg(format!("file={},format=raw,if=none,id=disk,cache=writeback,{errors}", disk.display()));
             command.args(["-device", "virtio-blk-pci,drive=disk"]);
         }
         command
@@ -149,7 +154,7 @@ pub(super) fn accelerator(store: &Path, kernel: &Kernel) -> Accelerator {
 
 /// Boots the kernel with nothing else, which lets it panic soon, and looks for a word of it.
 fn speaks_with_kvm(store: &Path, kernel: &Kernel) -> Result<bool> {
-    let work = tempfile::tempdir_in(store).context("creating a directory for a probe")?;
+    let work = work::directory(store)?;
     let console: PathBuf = work.path().join("console");
     let child = guarded()
         .args(["-accel", "kvm", "-nodefaults", "-display", "none", "-no-reboot", "-m", "256", "-serial"])

@@ -1,6 +1,7 @@
 //! One boot of a guest and what became of its cases. Whatever happens, the guest is gone afterwards.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,12 +12,13 @@ use super::event::Event;
 use super::plan::Plan;
 use super::qemu::{Guest, Machine};
 use super::watch::{Heard, Listener, Signals};
+use crate::progress::Progress;
 use crate::test::{Case, Outcome};
 
 /// How long a guest may take to come up; emulated on a busy machine it takes several times its usual four seconds.
 pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// What is given to a guest beyond the limit of its cases, which it sees to itself.
-const GRACE: Duration = Duration::from_secs(30);
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// How much of the console is shown.
 const CONSOLE_LINES: usize = 40;
 
@@ -26,31 +28,55 @@ pub(super) struct Session<'a> {
     listener: Listener<'a>,
     console: &'a Path,
     start: Instant,
+    minor: u32,
 }
+
+/// What became of a boot.
+#[derive(Default)]
+pub(super) struct Ran {
+    pub(super) cases: Vec<Case>,
+    /// The protocol minor that the guest's kernel offers.
+    pub(super) minor: u32,
+    /// What failed cases and the console said.
+    pub(super) said: String,
+}
+
+/// Somebody wants this program to end.
+#[derive(Debug)]
+pub(super) struct Interrupted(String);
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interrupted by {}: the guest was ended", self.0)
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 impl<'a> Session<'a> {
     /// Boots and waits until the guest is up. An error if it does not come up, with the console shown.
     pub(super) fn boot(machine: &Machine<'_>, console: &'a Path, signals: &'a Signals) -> Result<Self> {
         let start = Instant::now();
         let (guest, port) = machine.boot(console)?;
-        let mut session = Self { guest, listener: Listener::new(port, signals), console, start };
+        let mut session = Self { guest, listener: Listener::new(port, signals), console, start, minor: 0 };
         match session.next(BOOT_LIMIT)? {
             Heard::Event(Event::Ready { release, uptime, minor, flags }) => {
                 println!(
                     "kernel {release} is up after {:.1} s ({uptime} s by its own clock), protocol 7.{minor}, flags {flags:#x}",
                     start.elapsed().as_secs_f64()
                 );
+                session.minor = minor;
                 Ok(session)
             }
             Heard::Event(Event::Broken(reason)) => bail!("setting up the guest: {reason}"),
-            heard => bail!("booting kernel {}: {}", machine.kernel.release, session.trouble(&heard)?),
+            heard => bail!("booting kernel {}: {}", machine.kernel.release, session.trouble(&heard)?.0),
         }
     }
 
     /// The next thing heard. A signal is an error, so that everything is cleared away.
     pub(super) fn next(&mut self, patience: Duration) -> Result<Heard> {
         match self.listener.next(patience)? {
-            Heard::Signal(signal) => bail!("interrupted by {signal}: the guest was ended"),
+            Heard::Signal(signal) => Err(Interrupted(signal).into()),
             heard => Ok(heard),
         }
     }
@@ -65,44 +91,54 @@ impl<'a> Session<'a> {
         Ok(events)
     }
 
-    /// Follows the plan's cases to the guest's end, showing each.
-    pub(super) fn run(mut self, plan: &Plan) -> Result<Vec<Case>> {
+    /// Follows the plan's cases to the guest's end, showing each. A guest that is silent for `patience` is ended.
+    pub(super) fn run(mut self, plan: &Plan, patience: Duration) -> Result<Ran> {
+        let progress = Progress::of(plan.cases.len());
         let mut cases: Vec<Case> = Vec::new();
         let mut running: Option<String> = None;
-        let mut said = String::new();
+        // Of the case that runs, and of all.
+        let (mut words, mut said) = (String::new(), String::new());
         let mut trouble = None;
         loop {
-            match self.next(plan.limit + GRACE)? {
+            match self.next(patience)? {
                 Heard::Event(Event::Ended) => break,
-                Heard::Event(Event::Started { name }) => running = Some(name),
+                Heard::Event(Event::Started { name }) => {
+                    progress.begin(&name);
+                    running = Some(name);
+                }
                 Heard::Event(Event::Said(line)) => {
-                    said += &line;
-                    said.push('\n');
+                    words += &line;
+                    words.push('\n');
                 }
                 Heard::Event(Event::Broken(reason)) => trouble = Some(reason),
                 Heard::Event(event) => {
                     if let Some(case) = case_of(event) {
-                        show(&case, &std::mem::take(&mut said));
+                        progress.end(|| show(&case, &words));
+                        said += &std::mem::take(&mut words);
                         running = None;
                         cases.push(case);
                     }
                 }
                 heard => {
-                    trouble = Some(self.trouble(&heard)?);
+                    let (reason, lines) = self.trouble(&heard)?;
+                    said += &lines;
+                    trouble = Some(reason);
                     break;
                 }
             }
         }
+        drop(progress);
         if trouble.is_none() {
             trouble = self.guest.end()?;
         }
         println!("the guest ended after {:.1} s", self.start.elapsed().as_secs_f64());
         cases.extend(lost(plan, &cases, running, trouble));
-        Ok(cases)
+        Ok(Ran { cases, minor: self.minor, said })
     }
 
-    /// Ends a guest that has fallen silent or has ended too early, shows its console and says what is wrong.
-    pub(super) fn trouble(&mut self, heard: &Heard) -> Result<String> {
+    /// Ends a guest that has fallen silent or has ended too early. Gives what is wrong, and the console's last lines, which
+    /// it shows.
+    pub(super) fn trouble(&mut self, heard: &Heard) -> Result<(String, String)> {
         if *heard == Heard::Silence {
             self.guest.kill();
         }
@@ -110,16 +146,18 @@ impl<'a> Session<'a> {
         let console = fs::read(self.console).with_context(|| format!("reading {}", self.console.display()))?;
         let console = String::from_utf8_lossy(&console);
         let lines: Vec<&str> = console.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(CONSOLE_LINES)..).unwrap_or_default();
         println!("the console's last lines:");
-        for line in lines.get(lines.len().saturating_sub(CONSOLE_LINES)..).unwrap_or_default() {
+        for line in last {
             println!("  | {line}");
         }
-        Ok(match (heard, complaint, panic_in(&console)) {
+        let reason = match (heard, complaint, panic_in(&console)) {
             (_, _, Some(panic)) => format!("the guest's kernel panicked: {panic}"),
             (_, Some(complaint), _) => complaint,
             (Heard::Silence, ..) => "the guest hung and was ended: see the console's last lines above".to_owned(),
             _ => "the guest ended by itself before it was done".to_owned(),
-        })
+        };
+        Ok((reason, last.join("\n")))
     }
 }
 

@@ -41,6 +41,13 @@ impl Signals {
         let pending = SignalFd::with_flags(&signals, flags).context("opening a signalfd")?;
         Ok(Self { before, pending })
     }
+
+    /// The name of a signal that came, without waiting for one.
+    pub(super) fn heard(&self) -> Result<Option<String>> {
+        let Some(signal) = self.pending.read_signal().context("reading a signal")? else { return Ok(None) };
+        let name = i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
+        Ok(Some(name.map_or_else(|| "a signal".to_owned(), |signal| signal.to_string())))
+    }
 }
 
 impl Drop for Signals {
@@ -81,9 +88,8 @@ impl<'a> Listener<'a> {
             if poll(&mut asked, timeout).context("waiting for the guest")? == 0 {
                 return Ok(Heard::Silence);
             }
-            if let Some(signal) = self.signals.pending.read_signal().context("reading a signal")? {
-                let name = i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
-                return Ok(Heard::Signal(name.map_or_else(|| "a signal".to_owned(), |signal| signal.to_string())));
+            if let Some(signal) = self.signals.heard()? {
+                return Ok(Heard::Signal(signal));
             }
             let [port, _] = asked;
             if port.any() == Some(true) && !self.receive()? {

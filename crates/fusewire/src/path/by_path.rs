@@ -7,12 +7,12 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fusewire_proto::init::Wishes;
-use fusewire_proto::{Attr, Errno, Negotiated, NodeId, RenameFlags, op, reply};
+use fusewire_proto::{Attr, Errno, Negotiated, NodeId, RenameFlags, RequestHeader, Unique, op, reply};
 
-use crate::context::Context;
+use crate::context::{Context, Slot};
 use crate::filesystem::Filesystem;
 use crate::notifier::Notifier;
 use crate::path::listing::{self, Listings};
@@ -27,13 +27,20 @@ pub struct ByPath<P> {
     tree: RwLock<Tree>,
     listings: Listings,
     hidden: AtomicU64,
+    negotiated: OnceLock<Negotiated>,
 }
 
 impl<P: PathFilesystem> ByPath<P> {
     /// Serves `inner`.
     #[must_use]
     pub fn new(inner: P) -> Self {
-        Self { inner, tree: RwLock::new(Tree::new()), listings: Listings::default(), hidden: AtomicU64::new(0) }
+        Self {
+            inner,
+            tree: RwLock::new(Tree::new()),
+            listings: Listings::default(),
+            hidden: AtomicU64::new(0),
+            negotiated: OnceLock::new(),
+        }
     }
 
     /// How many nodes the kernel knows, the root not counted, and the directories above them.
@@ -66,6 +73,21 @@ impl<P: PathFilesystem> ByPath<P> {
 
     fn entry(&self, node: NodeId, attr: Attr) -> reply::Entry {
         reply::Entry::new(node, with_ino(attr, node), self.inner.timeout())
+    }
+
+    /// Removes the hidden files that nobody released: at the end of a connection the kernel drops the requests that were not
+    /// received yet (`fs/fuse/dev.c fuse_abort_conn()`), a RELEASE of just before among them.
+    fn remove_hidden(&self) {
+        let Some(negotiated) = self.negotiated.get() else { return };
+        let slot = Slot::default();
+        let cx = Context::detached(RequestHeader::new(Unique(0)), negotiated, &slot);
+        let tree = self.tree();
+        for place in tree.still_hidden() {
+            let removed = tree.path_of(place.parent, &place.name).and_then(|path| self.inner.unlink(&cx, &path));
+            if let Err(error) = removed {
+                tracing::warn!(name = %place.name.display(), %error, "removing a file that was hidden while it was open");
+            }
+        }
     }
 
     /// Makes something at a name, and looks it up.
@@ -121,10 +143,13 @@ impl<P: PathFilesystem> Filesystem for ByPath<P> {
     }
 
     fn ready(&self, negotiated: &Negotiated, notifier: &Notifier) {
+        // Called once, so that it is not set yet.
+        let _ = self.negotiated.set(*negotiated);
         self.inner.ready(negotiated, notifier);
     }
 
     fn destroy(&self) {
+        self.remove_hidden();
         self.inner.destroy();
     }
 
@@ -294,5 +319,54 @@ impl<P: PathFilesystem> Filesystem for ByPath<P> {
 
     fn fallocate(&self, cx: &Context<'_>, op: op::Fallocate) -> Result<reply::Done, Errno> {
         self.at(op.node, |path| self.inner.fallocate(cx, path, &op)).map(|()| reply::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+    use std::sync::{Mutex, Weak};
+
+    use fusewire_proto::{FileType, Name, OpenFlags};
+
+    use super::*;
+    use crate::transport::Device;
+
+    /// Empty files with these paths.
+    struct Files(Mutex<BTreeSet<PathBuf>>);
+
+    impl PathFilesystem for Files {
+        fn getattr(&self, _: &Context<'_>, path: &Path, _: Option<fusewire_proto::FileHandle>) -> Result<Attr, Errno> {
+            let known = self.0.lock().unwrap().contains(path);
+            if known { Ok(Attr::new(0, FileType::REGULAR, 0o644)) } else { Err(Errno::ENOENT) }
+        }
+
+        fn rename(&self, _: &Context<'_>, from: &Path, to: &Path, _: RenameFlags) -> Result<(), Errno> {
+            let mut files = self.0.lock().unwrap();
+            files.remove(from);
+            files.insert(to.to_owned());
+            Ok(())
+        }
+
+        fn unlink(&self, _: &Context<'_>, path: &Path) -> Result<(), Errno> {
+            if self.0.lock().unwrap().remove(path) { Ok(()) } else { Err(Errno::ENOENT) }
+        }
+    }
+
+    #[test]
+    fn regression_file_whose_release_never_came_is_removed_at_the_end() {
+        let fs = ByPath::new(Files(Mutex::new(["/a", "/b"].map(PathBuf::from).into())));
+        let (negotiated, slot) = (Negotiated::default(), Slot::default());
+        let cx = Context::detached(RequestHeader::new(Unique(2)), &negotiated, &slot);
+        fs.ready(&negotiated, &Notifier::new(Weak::<Device>::new(), negotiated));
+        let name = Name::new(b"a").unwrap();
+        let node = fs.lookup(&cx, op::Lookup::new(NodeId::ROOT, name)).unwrap().node;
+        fs.open(&cx, op::Open::new(node, OpenFlags(0))).unwrap();
+        fs.unlink(&cx, op::Unlink::new(NodeId::ROOT, name)).unwrap();
+        let left = || fs.inner.0.lock().unwrap().iter().cloned().collect::<Vec<_>>();
+        assert_eq!(left(), ["/.fusewire-hidden-0", "/b"].map(PathBuf::from));
+        fs.destroy();
+        assert_eq!(left(), [PathBuf::from("/b")]);
     }
 }

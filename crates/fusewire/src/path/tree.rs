@@ -212,6 +212,12 @@ impl Tree {
         place
     }
 
+    /// The hidden places of files that are still open.
+    pub(super) fn still_hidden(&self) -> Vec<Place> {
+        let hidden = self.nodes.values().filter(|node| node.hidden);
+        hidden.filter_map(|node| node.places.first().cloned()).collect()
+    }
+
     /// Takes lookups back.
     pub(super) fn forget(&mut self, id: NodeId, nlookup: u64) {
         if let Some(node) = self.nodes.get_mut(&id) {
@@ -336,6 +342,7 @@ mod tests {
         tree.rename(&place(NodeId::ROOT, "f"), place(NodeId::ROOT, ".hidden"));
         tree.hide(node);
         assert_eq!(tree.released(node), None);
+        assert_eq!(tree.still_hidden(), [place(NodeId::ROOT, ".hidden")]);
         assert_eq!(tree.released(node), Some(place(NodeId::ROOT, ".hidden")));
     }
 }

@@ -70,8 +70,11 @@ impl Policy {
         if seen.waiting > 0 {
             self.busy = 0;
             self.quiet = if progress { 0 } else { self.quiet + 1 };
-            // One caller at a time never keeps two readers busy; two callers often do.
-            self.slack = if seen.waiting > 1 { self.slack + 2 } else { self.slack.saturating_sub(1) };
+            // One caller at a time never keeps two readers busy; two callers often do. The more wait, the clearer the sign.
+            self.slack = match u32::try_from(seen.waiting) {
+                Ok(1) => self.slack.saturating_sub(1),
+                waiting => self.slack.saturating_add(waiting.unwrap_or(SLACK)),
+            };
             if self.slack >= SLACK {
                 self.slack = 0;
                 return Decision::Shrink;
@@ -123,6 +126,19 @@ mod tests {
         assert_eq!(policy.stretch(), LONGEST);
         policy.decide(Seen { readers: 1, waiting: 0, served: 1007, pending: false }, 2);
         assert_eq!(policy.stretch(), 1);
+    }
+
+    #[test]
+    fn many_readers_that_wait_go_soon() {
+        // After many were blocked at a time; the ticks are up to 8 ms long.
+        let mut readers = 66_usize;
+        let mut policy = Policy::default();
+        let ticks = (1..10_000).find(|tick| {
+            let seen = Seen { readers, waiting: readers, served: *tick, pending: false };
+            readers -= usize::from(policy.decide(seen, 2) == Decision::Shrink);
+            readers == 1
+        });
+        assert!(ticks.is_some_and(|ticks| ticks < 350), "{ticks:?}");
     }
 
     #[test]

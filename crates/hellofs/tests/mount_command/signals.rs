@@ -49,11 +49,18 @@ fn each_signal_ends_a_command_in_the_foreground() {
 fn signal_at_any_time_leaves_nothing_mounted() {
     Stage::run(|stage| {
         let mountpoint = stage.directory("m");
+        // How long it takes to be mounted here; the signals come from before that until after it.
+        let start = Instant::now();
+        let mut child = hellofs().arg("-f").arg(&mountpoint).spawn().unwrap();
+        wait_served(&child);
+        let whole = start.elapsed();
+        signal(&child, Signal::SIGTERM);
+        assert!(child.wait().unwrap().success());
         let mut ended_by_itself = 0;
         for round in 0..80_u32 {
             let mut child = hellofs().arg("-f").arg(&mountpoint).spawn().unwrap();
             let start = Instant::now();
-            while start.elapsed() < Duration::from_micros(200) * round {
+            while start.elapsed() < whole * round / 60 {
                 std::hint::spin_loop();
             }
             signal(&child, Signal::SIGTERM);

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::greeting::{Greeting, LARGE, TEXT, byte_at};
-use crate::{init, modules, plan::Plan};
+use crate::{cuse, init, modules, plan::Plan};
 
 /// The variable that tells a case what is to go wrong on purpose.
 pub(crate) const BROKEN: &str = "FUSEWIRE_GUEST_BREAK";
@@ -57,6 +57,12 @@ pub(crate) const ALL: &[Case] = &[
     },
     Case { name: "abort", claim: "an abort through fusectl ends calls and session", run: abort },
     Case { name: "thousand_mounts", claim: "1,000 filesystems are mounted and served at once", run: thousand_mounts },
+    Case { name: "cuse_device", claim: "a character device is served by the same messages", run: cuse::serve_a_device },
+    Case {
+        name: "virtiofs",
+        claim: "the kernel's virtio-fs is there, and refuses a tag that nobody serves",
+        run: virtiofs,
+    },
     Case { name: "memory_pressure", claim: "file data stay right while the memory is full", run: memory_pressure },
 ];
 
@@ -131,6 +137,8 @@ fn module_in_use() -> Result<()> {
     let Some(file) = plan.modules.iter().find(|path| path.ends_with("/fuse.ko")) else {
         return Err(Skip("fuse is built into this kernel, not a module".to_owned()).into());
     };
+    // Modules that stand on fuse hold it, too.
+    unload_users_of_fuse();
     let control = "/sys/fs/fuse/connections";
     nix::mount::umount(control).with_context(|| format!("unmounting {control}"))?;
     let at = mountpoint("mount")?;
@@ -140,7 +148,6 @@ fn module_in_use() -> Result<()> {
     check_greeting(&at)?;
     mounted.unmount()?;
     drop(mounted);
-    unload_users_of_fuse();
     modules::unload("fuse").context("unloading with nothing mounted")?;
     let gone = mount(Greeting::new(), &at);
     modules::load(Path::new(file))?;
@@ -150,15 +157,27 @@ fn module_in_use() -> Result<()> {
     ensure!(error.contains("modprobe fuse"), "it says not what to do: {error}");
     let mut mounted = mount(Greeting::new(), &at).context("mounting with the module back")?;
     check_greeting(&at)?;
-    Ok(mounted.unmount()?)
+    mounted.unmount()?;
+    plan.modules.iter().try_for_each(|module| modules::load(Path::new(module)))
 }
 
-/// Modules that stand on fuse hold it.
 fn unload_users_of_fuse() {
     for module in ["cuse", "virtiofs"] {
-        // Most guests load neither.
+        // Some kernels have neither.
         let _ = modules::unload(module);
     }
+}
+
+fn virtiofs() -> Result<()> {
+    let known = fs::read_to_string("/proc/filesystems").context("reading /proc/filesystems")?;
+    if !known.lines().any(|line| line.ends_with("\tvirtiofs")) {
+        return Err(Skip("this kernel has no virtio-fs".to_owned()).into());
+    }
+    let at = mountpoint("mount")?;
+    let nothing = nix::mount::MsFlags::empty();
+    let refused = nix::mount::mount(Some("no-such-tag"), &at, Some("virtiofs"), nothing, None::<&str>);
+    ensure!(refused == Err(Errno::EINVAL), "mounting a tag that nobody serves: {refused:?}");
+    Ok(fs::remove_dir(&at)?)
 }
 
 fn abort() -> Result<()> {

@@ -91,6 +91,9 @@ fn set_up_and_run() -> Result<()> {
         modules::load(Path::new(module))?;
     }
     prepare_fuse()?;
+    if plan.scratch {
+        mount_scratch()?;
+    }
     for (path, target) in &plan.links {
         let above = path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(above).with_context(|| format!("creating {}", above.display()))?;
@@ -123,6 +126,15 @@ pub(crate) fn prepare_fuse() -> Result<()> {
     Ok(())
 }
 
+/// Cases make their files on a disk, as they do on a machine of one's own: a filesystem in memory knows less.
+fn mount_scratch() -> Result<()> {
+    let (disk, place) = (power::DISK, "/tmp");
+    mount(Some(disk), place, Some("ext4"), MsFlags::empty(), None::<&str>)
+        .with_context(|| format!("mounting {disk} on {place}"))?;
+    let everybody = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(place, everybody).with_context(|| format!("opening {place} to everybody"))
+}
+
 fn first_word(file: &str) -> String {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.split_whitespace().next().unwrap_or_default().to_owned()
@@ -146,7 +158,7 @@ fn run_steps(plan: &Plan, offer: Offer, report: &mut Report) {
             Step::Minor(minor) if offer.minor < *minor => lacking = Some(format!("it needs protocol 7.{minor}")),
             Step::Flag(bit) if offer.flags >> bit & 1 == 0 => lacking = Some(format!("it needs INIT flag {bit}")),
             Step::Minor(_) | Step::Flag(_) => {}
-            Step::Libtest { name, .. } | Step::Own { name } if lacking.is_some() => {
+            Step::Libtest { name, .. } | Step::Own { name } | Step::Program { name, .. } if lacking.is_some() => {
                 report.send("skipped", &[name, &lacking.take().unwrap_or_default()]);
             }
             Step::Libtest { name, program, test } => {
@@ -159,6 +171,7 @@ fn run_steps(plan: &Plan, offer: Offer, report: &mut Report) {
                 command.args(["case", name]);
                 run_case(plan, report, name, &mut command);
             }
+            Step::Program { name, words } => tell(plan, report, name, words),
             Step::Synced { round, files } => power::check(*round, *files, report),
             Step::Power { mount, round, fsync_ignored } => {
                 if let Err(error) = power::write_until_the_end(mount, *round, *fsync_ignored, report) {
@@ -198,6 +211,23 @@ fn run_case(plan: &Plan, report: &mut Report, name: &str, command: &mut Command)
                 report.send("failed", &[&name, &millis(&ended), &why]);
             }
         },
+    }
+}
+
+/// Runs a program and sends all that it says.
+fn tell(plan: &Plan, report: &mut Report, name: &str, words: &[String]) {
+    let mut command = Command::new(words.first().map_or("", String::as_str));
+    command.args(words.iter().skip(1)).env_clear().envs(ENVIRONMENT.iter().copied()).current_dir("/");
+    match process::run(&mut command, plan.limit) {
+        Ok(ended) => {
+            report.say(&ended.output);
+            match failure(&ended, plan) {
+                None => report.send("ok", &[&name, &ended.time.as_millis()]),
+                Some(Failure::Skipped) => report.send("skipped", &[&name, &"it cannot run here"]),
+                Some(Failure::Failed(why)) => report.send("failed", &[&name, &ended.time.as_millis(), &why]),
+            }
+        }
+        Err(error) => report.send("failed", &[&name, &0, &format!("{error:#}")]),
     }
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cases;
+mod cuse;
 mod greeting;
 mod init;
 mod leftovers;

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) broken: Option<String>,
     /// Whether somebody wants a shell instead of the steps.
     pub(crate) shell: bool,
+    /// Whether the disk is for the files of the cases.
+    pub(crate) scratch: bool,
 }
 
 /// One thing to run.
@@ -37,6 +39,8 @@ pub(crate) enum Step {
     Libtest { name: String, program: String, test: String },
     /// A case of this program.
     Own { name: String },
+    /// A program of which everything that it says is told.
+    Program { name: String, words: Vec<String> },
     /// Rounds whose files must be there, then a round of writing that ends with the power.
     Power { mount: String, round: u32, fsync_ignored: bool },
     /// Of an earlier round this many files were reported as synced.
@@ -62,10 +66,15 @@ impl Plan {
                 ["flag", bit] => plan.steps.push(Step::Flag(number(bit)?)),
                 ["break", what] => plan.broken = Some((*what).to_owned()),
                 ["shell"] => plan.shell = true,
+                ["scratch"] => plan.scratch = true,
                 ["libtest", name, program, test] => plan.steps.push(Step::Libtest {
                     name: (*name).to_owned(),
                     program: (*program).to_owned(),
                     test: (*test).to_owned(),
+                }),
+                ["program", name, words @ ..] => plan.steps.push(Step::Program {
+                    name: (*name).to_owned(),
+                    words: words.iter().map(|word| (*word).to_owned()).collect(),
                 }),
                 ["own", name] => plan.steps.push(Step::Own { name: (*name).to_owned() }),
                 ["synced", round, files] => {
@@ -93,15 +102,16 @@ mod tests {
 
     #[test]
     fn every_line_of_a_plan_is_read() {
-        let text = "limit\t7\nmodule\t/m/fuse.ko\nlink\t/b/a\t/a\nminor\t39\nflag\t34\nbreak\tdaemon\nlibtest\tb t\t/t/b\tt\nown\tx\nsynced\t1\t9\n\
+        let text = "limit\t7\nmodule\t/m/fuse.ko\nlink\t/b/a\t/a\nminor\t39\nflag\t34\nbreak\tdaemon\nlibtest\tb t\t/t/b\tt\nown\tx\n\
+                    program\tp\t/p\t-a\nsynced\t1\t9\n\
                     power\tmirrorfs\t2\tignored\n";
         let plan = Plan::parse(text).unwrap();
         assert_eq!(plan.limit, Duration::from_secs(7));
         assert_eq!(plan.modules, ["/m/fuse.ko"]);
         assert_eq!(plan.broken.as_deref(), Some("daemon"));
-        assert_eq!(plan.steps.len(), 6);
+        assert_eq!(plan.steps.len(), 7);
         assert_eq!(plan.links, [("/b/a".into(), "/a".into())]);
-        assert!(Plan::parse("shell\n").unwrap().shell);
+        assert!(Plan::parse("shell\n").unwrap().shell && Plan::parse("scratch\n").unwrap().scratch);
         assert!(Plan::parse("lunch\n").is_err());
     }
 }

@@ -16,7 +16,8 @@ use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
 
 use crate::report::Report;
 
-const DISK: &str = "/dev/vda";
+/// The disk of this boot, if it has one.
+pub(crate) const DISK: &str = "/dev/vda";
 /// Where the disk is mounted.
 const BELOW: &str = "/data";
 /// Where the filesystem under test is mounted.
