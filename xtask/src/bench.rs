@@ -2,7 +2,7 @@
 //! `fusewire-benches`.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use xshell::cmd;
@@ -13,18 +13,33 @@ use crate::workspace;
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// --quick, --gate, --only WORKLOAD, --out DIR, ...; --help tells all
+    /// --quick, --gate, --only WORKLOAD, --out DIR, ...; --help tells all. Or `memory`, for what memfs takes
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
     flags: Vec<OsString>,
 }
 
+/// The first word when it is memory that is measured, and the program that does it.
+const MEMORY: &str = "memory";
+
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let shell = workspace::shell()?;
-    cmd!(shell, "cargo build --release --quiet --package fusewire-benches --bins").run()?;
-    let program = workspace::Metadata::read(&shell)?.release_binaries().join("compare");
+    let memory = args.flags.first().is_some_and(|word| word == MEMORY);
+    let memfs: &[&str] = if memory { &["--package", "memfs"] } else { &[] };
+    cmd!(shell, "cargo build --release --quiet --package fusewire-benches {memfs...} --bins").run()?;
+    let binaries = workspace::Metadata::read(&shell)?.release_binaries();
+    if memory {
+        let mut command = Command::new(binaries.join(MEMORY));
+        command.arg("--memfs").arg(binaries.join("memfs")).args(args.flags.iter().skip(1));
+        return finish(command);
+    }
+    let mut command = Command::new(binaries.join("compare"));
     // From where the user stands, so that --out means what it says.
-    let status = std::process::Command::new(&program).args(&args.flags).status();
-    let status = status.with_context(|| format!("running {}", program.display()))?;
+    command.args(&args.flags);
+    finish(command)
+}
+
+fn finish(mut command: Command) -> Result<ExitCode> {
+    let status = command.status().with_context(|| format!("running {}", command.get_program().display()))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

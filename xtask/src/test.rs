@@ -6,6 +6,7 @@
 mod libtest;
 mod machine;
 mod nextest;
+mod posix;
 mod report;
 
 use std::path::PathBuf;
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// As root: create the ordinary user that some cases run as, and open /dev/fuse to users (in CI this is done anyway)
     #[arg(long)]
     create_user: bool,
+    /// Run the shortened form of a suite that has one, as a run of all suites does
+    #[arg(long)]
+    quick: bool,
     /// Run only the cases whose name contains this
     filter: Option<String>,
 }
@@ -101,6 +105,14 @@ const SUITES: &[Suite] = &[
         run: run_vm,
         list: list_vm,
     },
+    Suite {
+        name: "posix",
+        about: "memfs and mirrorfs under the test programs of others; all of it when named, without --quick",
+        needs: &["root", "mount", "loop-devices"],
+        case_needs: &[],
+        run: posix::run,
+        list: posix::list,
+    },
 ];
 
 /// What a suite gets to run with.
@@ -109,6 +121,18 @@ struct Run<'a> {
     metadata: &'a Metadata,
     findings: &'a Findings,
     filter: Option<&'a str>,
+    form: posix::Form,
+}
+
+impl Args {
+    fn form(&self) -> posix::Form {
+        // What runs for hours must be asked for.
+        if self.quick || self.suite.as_deref().is_none_or(|suite| suite == ALL) {
+            posix::Form::Quick
+        } else {
+            posix::Form::Full
+        }
+    }
 }
 
 fn suite_names() -> PossibleValuesParser {
@@ -128,7 +152,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Every suite, as `ci` runs them. Prints everything but the last line.
 pub(crate) fn run_all() -> Result<Totals> {
-    run_suites(&Args::default())
+    run_suites(&Args { quick: true, ..Args::default() })
 }
 
 /// The suite of cases that mount, on this machine's kernel, with the protocol minor that it offers.
@@ -147,7 +171,8 @@ fn run_suites(args: &Args) -> Result<Totals> {
     let findings = doctor::examine();
     print_needs(&suites, &findings)?;
 
-    let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter: args.filter.as_deref() };
+    let (filter, form) = (args.filter.as_deref(), args.form());
+    let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter, form };
     let mut reports = Vec::new();
     for suite in suites {
         let start = Instant::now();
@@ -222,7 +247,8 @@ fn list(args: &Args) -> Result<()> {
     let shell = workspace::shell()?;
     let metadata = Metadata::read(&shell)?;
     let findings = doctor::examine();
-    let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter: args.filter.as_deref() };
+    let (filter, form) = (args.filter.as_deref(), args.form());
+    let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter, form };
     for suite in chosen(args) {
         println!("suite {}: {}", suite.name, suite.about);
         let cases = (suite.list)(&run).with_context(|| format!("listing the cases of suite {}", suite.name))?;

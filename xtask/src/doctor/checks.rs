@@ -37,9 +37,14 @@ pub(super) const ALL: &[Check] = &[
     Check { name: "fusectl", purpose: "aborting a connection that hangs", look: fusectl },
     Check { name: "cuse", purpose: "character devices in user space", look: cuse },
     Check { name: "virtiofs", purpose: "guests that mount what a daemon serves (virtio-fs)", look: virtiofs },
-    Check { name: "root", purpose: "tests of what only root may do", look: root },
+    Check { name: "root", purpose: "tests of what only root may do, and the suite posix", look: root },
     Check { name: "test-user", purpose: "tests that mount as an ordinary user", look: test_user },
     Check { name: "nextest", purpose: "running the test suites", look: nextest },
+    Check { name: "loop-devices", purpose: "the suite posix: an ext4 in a file", look: loop_devices },
+    Check { name: "stress-ng", purpose: "the suite posix", look: |machine| program(machine, "stress-ng", "stress-ng") },
+    Check { name: "fio", purpose: "the suite posix", look: |machine| program(machine, "fio", "fio") },
+    Check { name: "git", purpose: "the suite posix", look: |machine| program(machine, "git", "git") },
+    Check { name: "sqlite3", purpose: "the suite posix", look: |machine| program(machine, "sqlite3", "sqlite3") },
     Check { name: "qemu", purpose: "tests in virtual machines", look: qemu },
     Check { name: "guest-kernel", purpose: "tests in virtual machines", look: guest_kernel },
 ];
@@ -238,13 +243,6 @@ fn optional_module(module: Module, name: &str, config: &str) -> Verdict {
     }
 }
 
-fn root(machine: &Machine) -> Verdict {
-    if machine.uid == 0 {
-        return Verdict::ok("this user is root");
-    }
-    Verdict::warn("this user is not root", "run the same as root")
-}
-
 fn test_user(machine: &Machine) -> Verdict {
     if machine.uid != 0 {
         return Verdict::ok("this user is an ordinary one");
@@ -261,6 +259,31 @@ fn nextest(machine: &Machine) -> Verdict {
         return Verdict::ok("installed");
     }
     Verdict::missing("not on the PATH", "cargo install cargo-nextest --locked")
+}
+
+fn root(machine: &Machine) -> Verdict {
+    match machine.uid {
+        0 => Verdict::ok("this user is root"),
+        uid => Verdict::warn(format!("this user has the number {uid}"), "run the same as root, or in a guest: cargo xtask vm"),
+    }
+}
+
+fn loop_devices(machine: &Machine) -> Verdict {
+    if !machine.knows_filesystem("ext4") {
+        return Verdict::missing("this kernel has no ext4", "as root: modprobe ext4");
+    }
+    match fs::metadata(machine.path("/dev/loop-control")) {
+        Ok(_) => program(machine, "mkfs.ext4", "e2fsprogs"),
+        Err(error) => Verdict::missing(format!("/dev/loop-control: {error}"), "as root: modprobe loop"),
+    }
+}
+
+/// A program that a package of the distribution has.
+fn program(machine: &Machine, name: &str, package: &str) -> Verdict {
+    match machine.programs.iter().find(|path| path.ends_with(name)) {
+        Some(path) => Verdict::ok(path.display().to_string()),
+        None => Verdict::missing("not on the PATH", format!("as root: apt-get install {package}")),
+    }
 }
 
 fn qemu(machine: &Machine) -> Verdict {

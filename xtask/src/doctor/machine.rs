@@ -14,6 +14,8 @@ use crate::workspace::find_program;
 
 /// Bit of CAP_SYS_ADMIN in `/proc/self/status`, `linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
+/// Programs that suites run and that packages of the distribution have.
+const PROGRAMS: &[&str] = &["fio", "git", "mkfs.ext4", "sqlite3", "stress-ng"];
 
 /// The machine under examination.
 pub(super) struct Machine {
@@ -34,6 +36,8 @@ pub(super) struct Machine {
     pub(super) nextest: bool,
     /// Where the emulator for guests is.
     pub(super) qemu: Option<PathBuf>,
+    /// Where programs are that suites run.
+    pub(super) programs: Vec<PathBuf>,
     /// Whether Debian's packages can be fetched and unpacked.
     pub(super) packages: bool,
 }
@@ -82,6 +86,7 @@ impl Machine {
             mounts_directly,
             nextest: find_program("cargo-nextest").is_some(),
             qemu: find_program(qemu::PROGRAM),
+            programs: PROGRAMS.iter().filter_map(|name| find_program(name)).collect(),
             packages: find_program("apt-get").is_some() && find_program("dpkg-deb").is_some(),
         }
     }
@@ -99,6 +104,7 @@ impl Machine {
             mounts_directly: false,
             nextest: false,
             qemu: None,
+            programs: Vec::new(),
             packages: false,
         }
     }

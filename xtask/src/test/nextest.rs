@@ -221,7 +221,7 @@ impl Listing {
 }
 
 /// What does not build fails its suite and leaves the others their turn.
-fn build_failed(error: &anyhow::Error) -> Case {
+pub(super) fn build_failed(error: &anyhow::Error) -> Case {
     let outcome = Outcome::Failed(format!("{error:#}: see above"));
     Case { name: "build".to_owned(), outcome, time: None }
 }

@@ -1,0 +1,114 @@
+//! What a result means: it is held against what the kernel's own filesystems do in the same run, and against the list of
+//! what is known. It runs nothing.
+
+use std::collections::HashSet;
+
+use super::known::{FILE, Known};
+use crate::test::report::{Case, Outcome};
+
+/// Judges results.
+pub(super) struct Judge {
+    known: Vec<Known>,
+    /// Numbers of the entries of the list that met a case.
+    met: HashSet<usize>,
+    /// Names of cases that pass on a filesystem of the kernel.
+    native: HashSet<String>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    pub(super) ground: &'a str,
+    /// Without the filesystem.
+    pub(super) case: &'a str,
+}
+
+impl Judge {
+    pub(super) fn new(known: Vec<Known>) -> Self {
+        Self { known, met: HashSet::new(), native: HashSet::new() }
+    }
+
+    /// A case came out like this on a filesystem of the kernel.
+    pub(super) fn learn(&mut self, case: &str, outcome: &Outcome) {
+        if *outcome == Outcome::Passed {
+            self.native.insert(case.to_owned());
+        }
+    }
+
+    /// As [`judge`](Self::judge), where what passes on neither of the kernel's filesystems says nothing.
+    pub(super) fn judge_by_native(&mut self, named: Named<'_>, outcome: Outcome) -> Option<Outcome> {
+        let counts = outcome == Outcome::Passed || self.native.contains(named.case);
+        if !counts {
+            return None;
+        }
+        let outcome = match outcome {
+            // Not having run is no excuse where it can run.
+            Outcome::Skipped(reason) => Outcome::Failed(format!("it did not run: {reason}")),
+            outcome => outcome,
+        };
+        Some(self.judge(named, outcome))
+    }
+
+    /// What is known not to pass may fail, and must not pass.
+    pub(super) fn judge(&mut self, named: Named<'_>, outcome: Outcome) -> Outcome {
+        let known = self.known.iter().position(|known| known.is_about(named.ground, named.case));
+        let Some((number, known)) = known.and_then(|number| Some((number, self.known.get(number)?))) else {
+            return outcome;
+        };
+        self.met.insert(number);
+        match outcome {
+            Outcome::Passed => Outcome::Failed(format!("it passes: take it out of {FILE}")),
+            Outcome::Failed(_) => Outcome::Skipped(format!("known: {}", known.reason)),
+            Outcome::Skipped(reason) => Outcome::Skipped(reason),
+        }
+    }
+
+    /// A failure for each entry of the list that no case was met by.
+    pub(super) fn unused(&self) -> Vec<Case> {
+        let unused = self.known.iter().enumerate().filter(|(number, _)| !self.met.contains(number));
+        let case = |(_, known): (usize, &Known)| Case {
+            name: known.case.clone(),
+            outcome: Outcome::Failed(format!("{FILE} names it for {}, and it is not there", known.on.join(", "))),
+            time: None,
+        };
+        unused.map(case).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge() -> Judge {
+        let known = Known { case: "a".into(), on: vec!["fs*".into()], reason: "why".into(), source: "where".into() };
+        Judge::new(vec![known])
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed("EIO".into())
+    }
+
+    #[test]
+    fn what_is_known_not_to_pass_fails_when_it_passes() {
+        let named = Named { ground: "fs-1", case: "a" };
+        let mut judge = judge();
+        assert_eq!(judge.unused().len(), 1);
+        assert!(matches!(judge.judge(named, Outcome::Passed), Outcome::Failed(_)));
+        assert!(matches!(judge.judge(named, failed()), Outcome::Skipped(_)));
+        assert_eq!(judge.judge(Named { ground: "other", case: "a" }, failed()), failed());
+        assert!(judge.unused().is_empty());
+    }
+
+    #[test]
+    fn only_what_passes_natively_can_fail() {
+        let named = Named { ground: "fs", case: "b" };
+        let mut judge = judge();
+        assert_eq!(judge.judge_by_native(named, failed()), None);
+        assert_eq!(judge.judge_by_native(named, Outcome::Passed), Some(Outcome::Passed));
+        judge.learn("b", &failed());
+        assert_eq!(judge.judge_by_native(named, failed()), None);
+        judge.learn("b", &Outcome::Passed);
+        assert_eq!(judge.judge_by_native(named, failed()), Some(failed()));
+        assert!(matches!(judge.judge_by_native(named, Outcome::Skipped("no".into())), Some(Outcome::Failed(_))));
+    }
+}

@@ -1,0 +1,185 @@
+//! Programs that put data in files and look whether they are still there: each a script, run in a directory of its own.
+//!
+//! What the programs print is of no matter here, only how they end.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Form;
+use super::ground::{Ground, Kind, Standing};
+use super::judge::{Judge, Named};
+use super::stage::{Ran, Stage, Who};
+use crate::test::left_out;
+use crate::test::report::Case;
+
+/// A program, as a script for `sh -eu`. Variables: `WORKSPACE`; `ASIDE`, a directory elsewhere; `AMOUNT`, which is 1 in the quick
+/// form and 10 in the full one.
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    /// Checks of the doctor.
+    needs: &'static [&'static str],
+    since: Form,
+    script: &'static str,
+    limit: Duration,
+}
+
+/// What a case may take in the quick form.
+pub(super) const QUICK: Duration = Duration::from_secs(180);
+const LONG: Duration = Duration::from_secs(3600);
+
+const fn quick(name: &'static str, needs: &'static [&'static str], script: &'static str) -> Program {
+    Program { name, needs, since: Form::Quick, script, limit: QUICK }
+}
+const fn long(name: &'static str, needs: &'static [&'static str], script: &'static str) -> Program {
+    Program { name, needs, since: Form::Full, script, limit: LONG }
+}
+
+const FIO: &[&str] = &["fio"];
+
+const PROGRAMS: &[Program] = &[
+    quick(
+        "fio verifies what several jobs wrote",
+        FIO,
+        r"fio --name=plain --directory=. --rw=randrw --bsrange=512-64k --size=$((8 * AMOUNT))m --numjobs=4 --ioengine=psync \
+            --verify=crc32c --verify_fatal=1 --fsync=64 --output-format=terse --output=$ASIDE/fio",
+    ),
+    quick(
+        "fio verifies what was written through maps",
+        FIO,
+        r"fio --name=mapped --directory=. --rw=randwrite --bs=4k --size=$((8 * AMOUNT))m --numjobs=4 --ioengine=mmap \
+            --verify=crc32c --verify_fatal=1 --output-format=terse --output=$ASIDE/fio",
+    ),
+    quick(
+        "fio verifies what was written past the cache, many requests at a time",
+        FIO,
+        r"fio --name=direct --directory=. --rw=randwrite --bs=4k --size=$((8 * AMOUNT))m --numjobs=2 --ioengine=libaio \
+            --iodepth=16 --direct=1 --verify=crc32c --verify_fatal=1 --output-format=terse --output=$ASIDE/fio",
+    ),
+    quick(
+        "fio verifies what is read while others write",
+        FIO,
+        r"fio --name=mixed --directory=. --rw=write --bs=16k --size=$((8 * AMOUNT))m --numjobs=2 --ioengine=psync \
+            --verify=crc32c --verify_fatal=1 --verify_backlog=64 --fallocate=keep --output-format=terse --output=$ASIDE/fio",
+    ),
+    quick(
+        "git clones the workspace, and finds nothing wrong",
+        &["git"],
+        r"
+            git clone --quiet --no-local $WORKSPACE clone
+            cd clone
+            git fsck --full --strict
+            test -z $(git status --porcelain)
+            git gc --quiet --prune=now
+            git fsck --full --strict
+            git diff --exit-code HEAD
+        ",
+    ),
+    quick(
+        "sqlite3 keeps what it acknowledged when it is killed",
+        &["sqlite3"],
+        r#"
+            for mode in wal delete truncate persist; do
+                sqlite3 $mode.db "PRAGMA journal_mode=$mode; CREATE TABLE t (n INTEGER PRIMARY KEY, v BLOB);"
+                first=1
+                for round in $(seq $AMOUNT); do
+                    seq $first 1000000 |
+                        awk '{ print "INSERT INTO t VALUES (" $1 ", randomblob(3000)); SELECT " $1 ";" }' > $ASIDE/work.sql
+                    stdbuf -oL sqlite3 -cmd 'PRAGMA synchronous=FULL' -cmd 'PRAGMA wal_autocheckpoint=50' $mode.db \
+                        < $ASIDE/work.sql > $ASIDE/acknowledged 2> $ASIDE/errors &
+                    sleep 0.5
+                    kill -9 $!
+                    wait $! 2> /dev/null || true
+                    test ! -s $ASIDE/errors
+                    test "$(sqlite3 $mode.db 'PRAGMA integrity_check')" = ok
+                    acknowledged=$(tail -n 1 $ASIDE/acknowledged)
+                    found=$(sqlite3 $mode.db 'SELECT max(n) FROM t')
+                    echo "$mode, round $round: acknowledged $acknowledged, found $found"
+                    test $found -ge ${acknowledged:-0}
+                    test $found -eq $(sqlite3 $mode.db 'SELECT count(*) FROM t WHERE length(v) = 3000')
+                    first=$((found + 1))
+                done
+            done
+        "#,
+    ),
+    quick(
+        "cargo builds a crate, and again only what changed",
+        &[],
+        r#"
+            cargo init --quiet --vcs none --name small .
+            export CARGO_TARGET_DIR=$PWD/target
+            cargo run --quiet --offline | grep -q Hello
+            cargo build --offline 2>&1 | grep -q Finished
+            echo 'fn main() { println!("Bye"); }' > src/main.rs
+            cargo run --quiet --offline | grep -q Bye
+        "#,
+    ),
+    long(
+        "cargo builds the workspace",
+        &["git"],
+        r"
+            git clone --quiet $WORKSPACE clone
+            cd clone
+            CARGO_TARGET_DIR=$PWD/target cargo build --quiet --offline --workspace --bins
+            ./target/debug/hellofs --version
+        ",
+    ),
+];
+
+/// Those that run on this filesystem.
+pub(super) fn chosen(ground: &Ground, form: Form) -> impl Iterator<Item = &'static Program> {
+    let all = ground.kind == Kind::Tested;
+    PROGRAMS.iter().filter(move |program| all && (program.since == Form::Quick || form == Form::Full))
+}
+
+/// Runs them.
+pub(super) fn run(stage: &Stage<'_>, standing: &Standing, judge: &mut Judge) -> Result<Vec<Case>> {
+    let ground = standing.ground;
+    let amount = if stage.form == Form::Full { 10 } else { 1 };
+    let mut cases = Vec::new();
+    for (number, program) in chosen(ground, stage.form).enumerate() {
+        let name = format!("{} {}", ground.name, program.name);
+        if !stage.wants(&name) {
+            continue;
+        }
+        if let Some(reason) = stage.lacks(program.needs)? {
+            cases.push(left_out(name, reason));
+            continue;
+        }
+        let ran = run_script(stage, standing, &format!("program-{number}"), program.limit, |command| {
+            command.env("AMOUNT", amount.to_string()).args(["sh", "-eu", "-c", program.script]);
+        })?;
+        let outcome = judge.judge(Named { ground: ground.name, case: program.name }, ran.outcome(&name));
+        cases.push(Case { name, outcome, time: Some(ran.time) });
+    }
+    Ok(cases)
+}
+
+/// Runs a command as root in a new directory of this name, and removes that if all is well.
+pub(super) fn run_script(
+    stage: &Stage<'_>,
+    standing: &Standing,
+    name: &str,
+    limit: Duration,
+    fill: impl FnOnce(&mut std::process::Command),
+) -> Result<Ran> {
+    let place = standing.make_directory(stage, name)?;
+    let aside = stage.aside()?;
+    let ran = Ran::new(stage, Who::Root, &place, limit, |command| {
+        command.env("WORKSPACE", &stage.workspace).env("ASIDE", &aside);
+        // A checkout may belong to somebody else than root.
+        let git = [("KEY", "safe.directory"), ("VALUE", "*")];
+        command.env("GIT_CONFIG_COUNT", "1").envs(git.map(|(what, value)| (format!("GIT_CONFIG_{what}_0"), value)));
+        fill(command);
+    })?;
+    if ran.status.success() {
+        remove(&place)?;
+    }
+    Ok(ran)
+}
+
+fn remove(place: &Path) -> Result<()> {
+    fs::remove_dir_all(place).with_context(|| format!("removing {}", place.display()))
+}
