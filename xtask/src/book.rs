@@ -66,8 +66,19 @@ fn spell(shell: &Shell) -> Result<()> {
         println!("no codespell here: the spelling is not checked");
         return Ok(());
     }
-    cmd!(shell, "codespell --ignore-words-list crate book/src README.md CONTRIBUTING.md").run()?;
+    let readmes = readmes(shell)?;
+    cmd!(
+        shell,
+        "codespell --ignore-words-list crate book/src README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md {readmes...}"
+    )
+    .run()?;
     Ok(())
+}
+
+/// Those of the crates.
+fn readmes(shell: &Shell) -> Result<Vec<std::path::PathBuf>> {
+    let crates = shell.read_dir("crates")?;
+    Ok(crates.into_iter().map(|path| path.join("README.md")).filter(|file| file.is_file()).collect())
 }
 
 fn install(shell: &Shell) -> Result<()> {

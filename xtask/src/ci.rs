@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::{book, fuzz, test, tidy, workspace};
+use crate::{book, dist, fuzz, test, tidy, workspace};
 
 /// Flags of `cargo xtask ci`.
 #[derive(clap::Args)]
@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
     Step { name: "rustdoc", run: rustdoc },
     Step { name: "test", run: tests },
     Step { name: "book", run: |_| book::run_check() },
+    Step { name: "dist", run: |_| dist::run_check() },
     Step { name: "fuzz", run: |ci| succeeded(fuzz::run_all(ci.fuzz_time)?) },
 ];
 

@@ -7,6 +7,7 @@ mod book;
 mod ci;
 mod coverage;
 mod demo;
+mod dist;
 mod doctor;
 mod fuzz;
 mod progress;
@@ -40,6 +41,8 @@ enum Task {
     Bench(bench::Args),
     /// Build the guide, make its generated pages, look at it in a browser
     Book(book::Args),
+    /// Pack the filesystems with man pages and completions into one archive
+    Dist(dist::Args),
     /// Run the suite in a virtual machine with a kernel of its own
     Vm(vm::Args),
     /// Check the rules of the house that no compiler knows
@@ -69,6 +72,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Book(args) => book::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Coverage(args) => coverage::run(&args),

@@ -5,10 +5,12 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ValueHint};
 use fusewire::mount::{MountOptions, option_help};
 
 use crate::error::UsageError;
+use crate::generate::Kind;
 use crate::invocation::Invocation;
 use crate::parse;
 
@@ -47,7 +49,9 @@ pub(crate) const LAUNCH_OPTIONS: &[OptionRow] = &[
 pub struct Command {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    about: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) details: &'static [&'static str],
+    pub(crate) examples: Vec<(&'static str, &'static str)>,
     pub(crate) source: Source,
     source_help: &'static str,
     pub(crate) options: Vec<OptionRow>,
@@ -63,6 +67,8 @@ impl Command {
             name,
             version,
             about: "",
+            details: &[],
+            examples: Vec::new(),
             source: Source::None,
             source_help: "A name for df and /proc/mounts",
             options: Vec::new(),
@@ -74,6 +80,19 @@ impl Command {
     #[must_use]
     pub fn about(self, about: &'static str) -> Self {
         Self { about, ..self }
+    }
+
+    /// More paragraphs about it, for the man page: what users must know, and what it does not do.
+    #[must_use]
+    pub fn details(self, details: &'static [&'static str]) -> Self {
+        Self { details, ..self }
+    }
+
+    /// Adds an example, `line`, and its meaning in a few words. The help shows both, the man page as well.
+    #[must_use]
+    pub fn example(mut self, line: &'static str, meaning: &'static str) -> Self {
+        self.examples.push((line, meaning));
+        self
     }
 
     /// What stands before the mountpoint, and the help for it.
@@ -116,14 +135,18 @@ impl Command {
         parse::parse(self, words)
     }
 
-    /// The definition for clap, from which the help, man pages and shell completions are made.
+    /// The definition for clap, from which the help, the man page and the completions for shells are made. `--generate` prints
+    /// the latter.
     #[must_use]
     pub fn clap_command(&self) -> clap::Command {
+        let words = self.option_groups().into_iter().flat_map(|(_, rows)| rows).flat_map(|(form, _)| words(&form));
+        let words = PossibleValuesParser::new(words.collect::<Vec<_>>());
         let hint = if self.source == Source::Path { ValueHint::AnyPath } else { ValueHint::Other };
         let source = Arg::new("source").value_name("SOURCE").help(self.source_help).value_hint(hint);
         let mountpoint = Arg::new("mountpoint").value_name("MOUNTPOINT").required(true).value_hint(ValueHint::DirPath);
         self.switches()
             .allow_missing_positional(true)
+            .mut_arg("options", |options| options.value_parser(words).hide_possible_values(true))
             .arg(source.required(self.source != Source::None))
             .arg(mountpoint.help("The directory to mount on, or /dev/fd/N, an open FUSE device"))
     }
@@ -151,23 +174,45 @@ impl Command {
             .arg(switch("foreground", 'f', "Stay in the foreground"))
             .arg(switch("debug", 'd', "Stay in the foreground and show each request"))
             .arg(switch("single", 's', "Serve with a single thread"))
-            .after_help(self.option_list())
+            .arg(
+                Arg::new("generate")
+                    .long("generate")
+                    .value_name("WHAT")
+                    .value_parser(|word: &str| word.parse::<Kind>())
+                    .help(format!("Print the man page or completions: {}", Kind::WORDS.join(", "))),
+            )
+            .after_help(self.after_help())
     }
 
-    /// The part of the help about `-o`.
-    fn option_list(&self) -> String {
+    /// The `-o` options by groups: the title of each, and the form and the help of its rows.
+    pub(crate) fn option_groups(&self) -> Vec<(String, Vec<(String, &'static str)>)> {
         let own = |row: &OptionRow| (row.form(), row.help);
         let shared = option_help().map(|row| (row.form.to_owned(), row.help));
         let shared: Vec<_> = LAUNCH_OPTIONS.iter().map(own).chain(shared).collect();
         let own: Vec<_> = self.options.iter().map(own).collect();
-        let width = own.iter().chain(&shared).map(|(form, _)| form.len()).max().unwrap_or(0);
-        let mut text = String::new();
+        let mut groups = Vec::new();
         if !own.is_empty() {
-            list(&mut text, &format!("Mount options of {}:", self.name), &own, width);
+            groups.push((format!("Mount options of {}", self.name), own));
         }
-        list(&mut text, "Mount options of every filesystem:", &shared, width);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "Unmount with: fusermount3 -u MOUNTPOINT");
+        groups.push(("Mount options of every filesystem".to_owned(), shared));
+        groups
+    }
+
+    /// The part of the help behind the arguments.
+    fn after_help(&self) -> String {
+        let mut text = String::new();
+        let groups = self.option_groups();
+        let width = groups.iter().flat_map(|(_, rows)| rows).map(|(form, _)| form.len()).max().unwrap_or(0);
+        for (title, rows) in groups {
+            list(&mut text, &title, &rows, width);
+        }
+        if !self.examples.is_empty() {
+            let rows: Vec<_> = self.examples.iter().map(|(line, meaning)| ((*line).to_owned(), *meaning)).collect();
+            let width = rows.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
+            list(&mut text, "Examples", &rows, width);
+        }
+        text.push_str("The command comes back when the mount is ready, and serves it in the background.\n");
+        text.push_str("Unmount with: fusermount3 -u MOUNTPOINT");
         text
     }
 }
@@ -186,9 +231,17 @@ fn switch(name: &'static str, letter: char, help: &'static str) -> Arg {
     Arg::new(name).short(letter).action(ArgAction::SetTrue).help(help)
 }
 
+/// The options of a form as they are typed: `size=BYTES` begins with `size=`, and `ro, rw` are two.
+fn words(form: &str) -> Vec<String> {
+    match form.split_once('=') {
+        Some((name, _)) => vec![format!("{name}=")],
+        None => form.split(", ").map(str::to_owned).collect(),
+    }
+}
+
 fn list(text: &mut String, title: &str, rows: &[(String, &'static str)], width: usize) {
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{title}");
+    let _ = writeln!(text, "{title}:");
     for (form, help) in rows {
         let _ = writeln!(text, "  {form:<width$}  {help}");
     }
@@ -200,7 +253,10 @@ mod tests {
     use super::*;
 
     fn command() -> Command {
-        Command::new("poemfs", "1.2.3").about("Shows a poem").value("verses", "N", "how many verses there are")
+        Command::new("poemfs", "1.2.3")
+            .about("Shows a poem")
+            .value("verses", "N", "how many verses there are")
+            .example("poemfs mnt", "A poem")
     }
 
     #[test]
@@ -219,6 +275,7 @@ mod tests {
             assert!(help.contains(words), "{words} is not in\n{help}");
         }
         assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+        assert!(help.contains("Examples:\n  poemfs mnt  A poem\n"), "{help}");
         let needed = command().source(Source::Path, "The poem").clap_command().render_help().to_string();
         assert!(needed.contains("<SOURCE> <MOUNTPOINT>"), "{needed}");
     }

@@ -29,7 +29,7 @@ impl OptionError {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UsageError {
-    /// It asks for the help or the version, and this is it.
+    /// It asks for the help, the version or a generated file, and this is it.
     #[error("{0}")]
     Shown(String),
     /// It is not of the form that the command has.

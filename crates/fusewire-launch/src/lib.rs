@@ -34,6 +34,7 @@
 //! - SIGINT, SIGTERM and SIGHUP unmount; while somebody uses the mount they wait up to two seconds, then take it out of the
 //!   tree all the same. A second signal does so at once. SIGHUP does nothing if it was ignored already, as under nohup(1).
 //!   The signals are blocked in all threads and in programs that the filesystem starts.
+//! - `--generate man` prints the man page, and `--generate bash`, `zsh` or `fish` the completions for that shell.
 //! - The exit status is 0 after an orderly end, also when somebody else unmounts, and 1 after an error.
 //! - In `/etc/fstab` its type is `fuse.NAME`; where there is nothing to show, the source is any word, by custom `none`. For
 //!   `mount(8)` the program must lie in a directory of the system, such as `/usr/local/bin`.
@@ -42,6 +43,7 @@ mod command;
 mod daemonize;
 mod error;
 mod gate;
+mod generate;
 mod invocation;
 mod logging;
 mod parse;
@@ -53,3 +55,8 @@ pub use command::{Command, Source};
 pub use error::{BuildError, OptionError, UsageError};
 pub use invocation::Invocation;
 pub use run::run;
+
+/// The README's examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

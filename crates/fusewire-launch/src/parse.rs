@@ -13,6 +13,7 @@ use fusewire::{SessionConfig, Workers};
 
 use crate::command::{Command, LAUNCH_OPTIONS, OptionRow, Source};
 use crate::error::{OptionError, UsageError, one_line};
+use crate::generate::Kind;
 use crate::invocation::{Invocation, Mode, Verbosity};
 
 pub(crate) fn parse<I>(command: &Command, words: I) -> Result<Invocation, UsageError>
@@ -21,6 +22,9 @@ where
     I::Item: Into<OsString> + Clone,
 {
     let matches = command.lenient_command().try_get_matches_from(words).map_err(|error| usage(command, &error))?;
+    if let Some(kind) = matches.get_one::<Kind>("generate") {
+        return Err(UsageError::Shown(command.generate(*kind)));
+    }
     let words: Vec<_> = matches.get_many::<OsString>("words").unwrap_or_default().collect();
     let form = |problem: String| UsageError::Form { problem, name: command.name };
     let (source, mountpoint) = match (words.as_slice(), command.source) {

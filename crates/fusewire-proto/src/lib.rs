@@ -62,3 +62,8 @@ pub use name::{InvalidBytes, LinkTarget, Name, XattrName};
 pub use notify::Notification;
 pub use opcode::Opcode;
 pub use request::{Request, encode_request};
+
+/// The README's examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -69,3 +69,8 @@ pub use notifier::Notifier;
 pub use path::{ByPath, PathEntry, PathFilesystem};
 pub use session::{Session, SessionConfig, SessionError};
 pub use transport::Workers;
+
+/// The README's examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -19,7 +19,10 @@ const FOREVER: Duration = Duration::MAX;
 fn main() -> ExitCode {
     let command = Command::new("hellofs", env!("CARGO_PKG_VERSION"))
         .about("Shows a directory with one file, hello.txt, that holds a greeting")
-        .value("greeting", "TEXT", "what the file says (default: Hello from Fusewire!)");
+        .value("greeting", "TEXT", "what the file says (default: Hello from Fusewire!)")
+        .details(&["Nothing can be changed in it. It is the tutorial's filesystem, and shows whether mounting works."])
+        .example("hellofs mnt", "the usual greeting")
+        .example("hellofs -o greeting='Good day' mnt", "another one");
     run(command, |invocation| {
         let greeting = invocation.value::<String>("greeting")?;
         Ok(Hello::new(&greeting.unwrap_or_else(|| "Hello from Fusewire!".to_owned())))

@@ -32,3 +32,8 @@ mod xattrs;
 
 pub use memfs::MemFs;
 pub use options::{AccessTimes, OptionError, Options, parse_inodes, parse_mode, parse_size};
+
+/// The README's examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

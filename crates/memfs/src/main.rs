@@ -14,11 +14,19 @@ fn main() -> ExitCode {
 fn command() -> Command {
     Command::new("memfs", env!("CARGO_PKG_VERSION"))
         .about("Mounts a RAM disk: an empty filesystem in memory, with a limit")
-        .value("size", "BYTES", "no more data; k, m, g, t, % of RAM (default: 50%)")
-        .value("nr_inodes", "N", "no more files than this (default: RAM / 8k)")
+        .details(&[
+            "Everything is gone when it is unmounted. What is stored takes memory as it comes, and gives it back when it goes; \
+             beyond the limit, writing fails with \"No space left on device\".",
+            "It does what tmpfs(5) does, and an ordinary user can mount it: hard links, sparse files, extended attributes, \
+             access control lists and locks work. The kernel checks permissions.",
+        ])
+        .value("size", "BYTES", "room for data: 64m, 2g, 10% of RAM (default: 50%)")
+        .value("nr_inodes", "N", "room for files (default: one for 8 KiB of RAM)")
         .value("mode", "OCTAL", "permissions of the root (default: 1777)")
         .value("uid", "N", "owner of the root (default: who mounts)")
         .value("gid", "N", "group of the root (default: who mounts)")
+        .example("memfs -o size=1g mnt", "a RAM disk of 1 GiB")
+        .example("memfs -o size=10%,mode=700 mnt", "a private one in a tenth of the memory")
         .mount_options(MountOptions::new().default_permissions())
 }
 

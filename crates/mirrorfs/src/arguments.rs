@@ -13,6 +13,15 @@ use mirrorfs::{CacheMode, Change, GroupId, IdMap, Mirror, Options, Permissions, 
 pub(crate) fn command() -> Command {
     Command::new("mirrorfs", env!("CARGO_PKG_VERSION"))
         .about("Shows a directory somewhere else, with other owners or permissions if need be")
+        .details(&[
+            "What is done in the mount is done in the source, and what others do there is seen here. As root, mirrorfs acts with \
+             the rights of each caller, so the source checks what they may do, and the kernel before it.",
+            "Users and groups are names or numbers. Options that show other owners or permissions leave the source's own alone; \
+             the kernel then checks by what is shown, and the source is not asked.",
+        ])
+        .example("mirrorfs -o ro src mnt", "a view that cannot be written")
+        .example("mirrorfs -o force-user=me,perms=u+rwX src mnt", "as if all of it were mine")
+        .example("mirrorfs -o map=alice/bob src mnt", "files of alice are shown as bob's")
         .source(Source::Path, "The directory to show")
         .mount_options(MountOptions::new().default_permissions())
         .value("cache", "none|auto|always", "what the kernel remembers (default: auto)")
@@ -22,8 +31,8 @@ pub(crate) fn command() -> Command {
         .flag("writeback", "gather writes; nobody else may change the source")
         .flag("passthrough", "the kernel reads and writes the files (root)")
         .value("map", "U1/U2:@G1/@G2", "show user U1 as U2, group G1 as G2")
-        .value("force-user", "USER", "show everything as this user's")
-        .value("force-group", "GROUP", "show everything as this group's")
+        .value("force-user", "USER", "show this user as the owner of everything")
+        .value("force-group", "GROUP", "show this group as the group of everything")
         .value("perms", "RULES", "change permissions as chmod does, as u=rwX:go=rX")
         .value("create-for-user", "USER", "give this user what is made (root)")
         .value("create-for-group", "GROUP", "give this group what is made (root)")

@@ -42,3 +42,8 @@ pub use limits::raise_descriptor_limit;
 pub use mirror::Mirror;
 pub use options::{CacheMode, Change, Options, UnknownWord, Xattrs};
 pub use permissions::{InvalidPermissions, Permissions};
+
+/// The README's examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -57,7 +57,9 @@ impl Tree {
                 sources.push(Source::parse(path, read(file)?));
             } else if workspace.has_member(&path) {
                 members.push(Manifest::read(root, &path)?);
-            } else if path.ends_with(".md") && (!path.contains('/') || path.starts_with("book/src/")) {
+            } else if path.ends_with(".md")
+                && (!path.contains('/') || path.starts_with("book/src/") || path.ends_with("/README.md"))
+            {
                 pages.push(Page { path, text: read(file)? });
             }
         }

@@ -11,16 +11,28 @@ mod shell;
 
 pub use chapter::{Chapter, Step};
 pub use pattern::difference;
-pub use shell::Shell;
+pub use shell::{Installed, Shell};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Follows all steps of chapters of the book, such as `first.md`, one after the other, in an empty home directory.
+/// Follows all steps of chapters of the book, such as `first.md`, one after the other, in an empty home directory. The
+/// workspace's commands are on the `PATH`.
 ///
 /// # Errors
 /// A file cannot be written, a command does not print what the chapter says, or it fails where the chapter shows no output.
 pub fn follow(chapters: &[&str]) -> Result<()> {
-    let mut shell = Shell::start()?;
+    follow_in(Shell::start(Installed::Workspace)?, chapters)
+}
+
+/// As [`follow`], for chapters that begin with nothing: of the workspace there are only the sources.
+///
+/// # Errors
+/// As for [`follow`].
+pub fn follow_from_nothing(chapters: &[&str]) -> Result<()> {
+    follow_in(Shell::start(Installed::Nothing)?, chapters)
+}
+
+fn follow_in(mut shell: Shell, chapters: &[&str]) -> Result<()> {
     for name in chapters {
         for step in Chapter::read(name)?.steps {
             match step {

@@ -17,6 +17,15 @@ const HOME: &str = "/home/you";
 /// Ends what a command prints; the exit status follows.
 const END: &str = "=====the command has ended:";
 
+/// What a reader has installed of the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installed {
+    /// Its commands are on the `PATH`.
+    Workspace,
+    /// Nothing.
+    Nothing,
+}
+
 /// A shell. Dropped, it takes along what is still mounted below its home directory.
 #[derive(Debug)]
 pub struct Shell {
@@ -27,11 +36,11 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Starts it. The workspace is at `~/fusewire`, its binaries are on the `PATH`, and cargo uses what is downloaded.
+    /// Starts it. The workspace is at `~/fusewire`, and cargo uses what is downloaded.
     ///
     /// # Errors
     /// The home directory or the process cannot be made.
-    pub fn start() -> Result<Self> {
+    pub fn start(installed: Installed) -> Result<Self> {
         let home = tempfile::tempdir().context("making a home directory")?;
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize()?;
         std::os::unix::fs::symlink(&workspace, home.path().join("fusewire")).context("linking the workspace")?;
@@ -53,7 +62,11 @@ impl Shell {
         }
         let binaries = binaries()?;
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::env::join_paths(std::iter::once(binaries.clone()).chain(std::env::split_paths(&path)))?;
+        // cargo puts directories of its own in front for tests.
+        let target = binaries.parent().unwrap_or(&binaries);
+        let of_system = std::env::split_paths(&path).filter(|directory| !directory.starts_with(target));
+        let of_workspace = (installed == Installed::Workspace).then(|| binaries.clone());
+        let path = std::env::join_paths(of_workspace.into_iter().chain(of_system))?;
         command.env("PATH", path).env("HOME", home.path());
         // What a reader builds again each time is kept here; the programs still come to lie where the guide says.
         command.env("CARGO_BUILD_BUILD_DIR", binaries.with_file_name("guide"));

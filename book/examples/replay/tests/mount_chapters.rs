@@ -7,10 +7,16 @@ fn follow(chapters: &[&str]) {
     assert_eq!(followed, Ok(()));
 }
 
+/// As `follow`, with nothing of the workspace but its sources.
+fn follow_from_nothing(chapters: &[&str]) {
+    let followed = guide_replay::follow_from_nothing(chapters);
+    assert_eq!(followed.map_err(|error| format!("following {chapters:?}: {error:#}")), Ok(()));
+}
+
 /// A reader who has nothing but Rust and a clone of the workspace gets to a filesystem, and then to tests of it.
 #[test]
 fn first_filesystem_is_made_and_tested_as_the_guide_says() {
-    follow(&["first.md", "testing.md"]);
+    follow_from_nothing(&["first.md", "testing.md"]);
 }
 
 /// The messages of one `cat` are those that the first chapter shows.
@@ -49,8 +55,20 @@ fn abort_of_a_connection_is_as_shown() {
     follow(&["hangs.md"]);
 }
 
-/// The tutorial filesystem and its peers work as shown.
+/// The reference filesystems have the options that the guide lists, and work as shown.
 #[test]
 fn reference_filesystems_work_as_shown() {
     follow(&["filesystems.md"]);
+    for name in ["hellofs", "memfs", "mirrorfs"] {
+        follow(&[&format!("filesystems/{name}.md")]);
+    }
+}
+
+/// The sessions of the READMEs, which stand beside the crates.
+#[test]
+fn filesystems_work_as_their_readmes_show() {
+    for name in ["hellofs", "memfs", "mirrorfs"] {
+        follow(&[&format!("../../crates/{name}/README.md")]);
+    }
+    follow(&["../../README.md"]);
 }
