@@ -1,8 +1,11 @@
 //! `cargo xtask book`: builds the guide with mdBook, makes its generated pages, and looks at it in a browser. The guide's
 //! programs and sessions are tests of the packages in `book/examples`.
 
+mod api;
 mod check;
 mod generate;
+mod links;
+mod measured;
 mod pages;
 
 use std::process::ExitCode;
@@ -16,7 +19,7 @@ pub(crate) use generate::{OPERATIONS as SOURCES, faults};
 /// Flags of `cargo xtask book`.
 #[derive(Default, clap::Args)]
 pub(crate) struct Args {
-    /// Build it, show it on localhost, and build it again when a page changes
+    /// Build it, show it on localhost, and build it again when a page changes; without the documentation of the libraries
     #[arg(long, conflicts_with = "check")]
     serve: bool,
     /// Write the generated pages anew, from the table of operations
@@ -43,6 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     cmd!(shell, "mdbook build book").run()?;
     let built = workspace::root()?.join("book/book");
+    api::add(&shell, &built)?;
     println!("the book: {}", built.join("index.html").display());
     if args.check {
         spell(&shell)?;

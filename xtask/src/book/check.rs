@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use super::{api, links};
 use crate::workspace::find_program;
 
 const PROBE: &str = include_str!("probe.js");
@@ -15,7 +16,18 @@ const HARNESS: &str = include_str!("harness.html");
 /// The browser, by the names that distributions give it.
 const BROWSERS: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
 /// A page of each kind: text, a diagram, code, tables, generated.
-const KINDS: &[&str] = &["introduction", "what", "first", "mounting", "protocol", "protocol/lookup", "architecture"];
+const KINDS: &[&str] = &[
+    "introduction",
+    "what",
+    "first",
+    "mounting",
+    "filesystems/memfs",
+    "fuser",
+    "bench",
+    "protocol",
+    "protocol/lookup",
+    "architecture",
+];
 const THEMES: &[&str] = &["light", "navy"];
 /// Width and height in pixels.
 const SIZES: &[(&str, u32, u32)] = &[("desktop", 1280, 900), ("phone", 390, 844)];
@@ -38,6 +50,7 @@ pub(super) fn run(built: &Path, screenshots: Option<&Path>) -> Result<()> {
     copy(built, &stage.path().join("book"), "", &mut pages)?;
     pages.retain(|page| !["print.html", "404.html", "toc.html"].contains(&page.as_str()));
     pages.sort();
+    let mut faults = links::faults(built, &pages)?;
     let list = serde_json::to_string(&pages).context("writing the list of pages")?;
     let harness = stage.path().join("harness.html");
     fs::write(&harness, HARNESS.replace("/*PAGES*/[]", &list)).context("writing the harness")?;
@@ -57,10 +70,11 @@ pub(super) fn run(built: &Path, screenshots: Option<&Path>) -> Result<()> {
         fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
         shoot(&browser, stage.path(), &url, directory, &pages)?;
     }
-    for fault in &report.faults {
+    faults.extend(report.faults);
+    for fault in &faults {
         eprintln!("{fault}");
     }
-    ensure!(report.faults.is_empty(), "looking at the book: {} faults", report.faults.len());
+    ensure!(faults.is_empty(), "looking at the book: {} faults", faults.len());
     Ok(())
 }
 
@@ -105,6 +119,10 @@ fn copy(from: &Path, to: &Path, prefix: &str, pages: &mut Vec<String>) -> Result
         let path: PathBuf = entry.with_context(reading)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let target = to.join(&name);
+        if prefix.is_empty() && name == api::DIRECTORY {
+            // rustdoc's pages are not ours to look at.
+            continue;
+        }
         if path.is_dir() {
             copy(&path, &target, &format!("{prefix}{name}/"), pages)?;
         } else if name.ends_with(".html") {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use fusewire_proto::abi::{STRUCTS, Struct};
 use fusewire_proto::opcode::{Answer, Enosys, LookupEffect, Row, rows};
 
+use super::measured;
 use super::pages::{REPLIES, WIRES};
 
 const PAGES: &str = "book/src";
@@ -47,17 +48,20 @@ pub(crate) fn faults(root: &Path) -> Result<Vec<String>> {
 fn pages(root: &Path) -> Result<BTreeMap<String, String>> {
     let operations = Comments::of(&sources(&root.join(OPERATIONS))?);
     let methods = Comments::of(&read(&root.join(TRAIT))?);
-    let tests = sources(&root.join(MOUNT_TESTS))?;
+    let tests = files(&root.join(MOUNT_TESTS))?;
     let mut pages = BTreeMap::new();
     for row in rows() {
         pages.insert(format!("protocol/{}.md", row.method), page(row, &operations, &methods, &tests)?);
     }
     pages.insert(OVERVIEW.to_owned(), overview());
-    pages.insert(SUMMARY.to_owned(), summary(&read(&root.join(PAGES).join(SUMMARY))?));
+    let measured = measured::page(root)?;
+    let summary = summary(&read(&root.join(PAGES).join(SUMMARY))?, measured.is_some());
+    pages.insert(SUMMARY.to_owned(), summary);
+    pages.extend(measured.map(|page| (measured::PAGE.to_owned(), page)));
     Ok(pages)
 }
 
-fn page(row: &Row, operations: &Comments, methods: &Comments, tests: &str) -> Result<String> {
+fn page(row: &Row, operations: &Comments, methods: &Comments, tests: &[(String, String)]) -> Result<String> {
     let Some(wire) = WIRES.iter().find(|wire| wire.op == row.op) else {
         bail!("{}: no wire form in xtask/src/book/pages.rs", row.op)
     };
@@ -72,8 +76,7 @@ fn page(row: &Row, operations: &Comments, methods: &Comments, tests: &str) -> Re
     )?;
     let comment = operations.find(row.op).with_context(|| format!("{}: no comment", row.op))?;
     writeln!(out, "{comment}\n")?;
-    writeln!(out, "| | |\n|---|---|")?;
-    writeln!(out, "| opcode | {} |", row.opcode.0)?;
+    writeln!(out, "| opcode | {} |\n|---|---|", row.opcode.0)?;
     writeln!(out, "| since | {} |", since(row))?;
     writeln!(out, "| lookup count | {} |", lookup(row.lookup))?;
     writeln!(out, "| `ENOSYS` | {} |", enosys(row.enosys))?;
@@ -106,15 +109,17 @@ fn page(row: &Row, operations: &Comments, methods: &Comments, tests: &str) -> Re
         }
     }
     writeln!(out, "## The test\n")?;
-    let place = if tests.contains(&format!("fn {}()", wire.test)) {
-        format!("`{}` in `{MOUNT_TESTS}`, on a real mount", wire.test)
+    let file = tests.iter().find(|(_, text)| text.contains(&format!("fn {}()", wire.test)));
+    let (place, command) = if let Some((file, _)) = file {
+        let place = format!("`{}` in `{MOUNT_TESTS}/{file}`, on a real mount", wire.test);
+        (place, format!("cargo test --package fusewire-tests --test operations {}", wire.test))
     } else if wire.test == "requests" {
-        "`crates/fusewire-proto/tests/roundtrip`: it is encoded and decoded; no mount on `/dev/fuse` makes it come"
-            .to_owned()
+        let place = "`crates/fusewire-proto/tests/roundtrip/requests.rs`: it is encoded and decoded; no mount on `/dev/fuse` makes it come";
+        (place.to_owned(), "cargo test --package fusewire-proto --test roundtrip requests".to_owned())
     } else {
         bail!("{}: there is no test `{}` in {MOUNT_TESTS}", row.op, wire.test)
     };
-    writeln!(out, "{place}.")?;
+    writeln!(out, "{place}:\n\n```text\n{command}\n```")?;
     Ok(out)
 }
 
@@ -167,12 +172,17 @@ fn enosys(effect: Enosys) -> &'static str {
     }
 }
 
+/// Links into the documentation of the libraries, which the built book has beside it.
 fn in_rust(row: &Row) -> String {
+    let proto = |module: &str, name: &str| {
+        let kind = if name == "Xattr" { "enum" } else { "struct" };
+        format!("[`{module}::{name}`](../api/fusewire_proto/{module}/{kind}.{name}.html)")
+    };
     let method = match row.answer {
         Answer::Session => "the session answers it".to_owned(),
-        _ => format!("`Filesystem::{}`", row.method),
+        _ => format!("[`Filesystem::{0}`](../api/fusewire/trait.Filesystem.html#method.{0})", row.method),
     };
-    format!("`op::{}`, `reply::{}`; {method}", row.op, row.reply)
+    format!("{}, {}; {method}", proto("op", row.op), proto("reply", row.reply))
 }
 
 fn overview() -> String {
@@ -205,12 +215,15 @@ fn overview() -> String {
     out
 }
 
-/// The summary with the pages of the operations below that of the protocol.
-fn summary(text: &str) -> String {
+/// The summary with the pages of the operations below that of the protocol, and the figures below what they are about.
+fn summary(text: &str, measured: bool) -> String {
     let mut out = String::new();
-    for line in text.lines().filter(|line| !line.contains("](protocol/")) {
+    for line in text.lines().filter(|line| !line.contains("](protocol/") && *line != measured::LINE) {
         out.push_str(line);
         out.push('\n');
+        if measured && line.contains(measured::ABOVE) {
+            let _ = writeln!(out, "{}", measured::LINE);
+        }
         if line.contains(&format!("]({OVERVIEW})")) {
             for row in rows() {
                 let _ = writeln!(out, "  - [{}](protocol/{}.md)", row.kernel_name, row.method);
@@ -270,13 +283,21 @@ fn plain_links(text: &str) -> String {
 }
 
 fn sources(directory: &Path) -> Result<String> {
+    Ok(files(directory)?.into_iter().map(|(_, text)| text).collect())
+}
+
+/// The Rust sources of a directory: names and texts, by name.
+fn files(directory: &Path) -> Result<Vec<(String, String)>> {
     let reading = || format!("reading {}", directory.display());
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for entry in fs::read_dir(directory).with_context(reading)? {
-        files.push(entry.with_context(reading)?.path());
+        let path = entry.with_context(reading)?.path();
+        if path.extension().is_some_and(|end| end == "rs") {
+            found.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), read(&path)?));
+        }
     }
-    files.sort();
-    files.iter().filter(|file| file.extension().is_some_and(|end| end == "rs")).map(|file| read(file)).collect()
+    found.sort();
+    Ok(found)
 }
 
 fn read(file: &Path) -> Result<String> {
@@ -290,7 +311,7 @@ mod tests {
     #[test]
     fn every_operation_has_a_page_and_every_struct_a_layout() {
         let pages = pages(&crate::workspace::root().unwrap()).unwrap();
-        assert_eq!(pages.len(), rows().count() + 2);
+        assert!(rows().all(|row| pages.contains_key(&format!("protocol/{}.md", row.method))));
         assert_eq!(WIRES.len(), rows().count());
         assert!(layout("fuse_in_header").is_ok() && layout("fuse_out_header").is_ok());
         assert!(REPLIES.iter().all(|form| rows().any(|row| row.reply == form.reply)));

@@ -45,6 +45,11 @@
     const page = numbers(ground)[3] === 0 ? getComputedStyle(root).backgroundColor : ground;
     for (const text of document.querySelectorAll('main svg text')) {
       const ratio = contrast(getComputedStyle(text).fill, page);
+      const size = parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a;
+      if (size < 9) {
+        found.push(`diagram text \`${text.textContent}\` is ${size.toFixed(1)} px small`);
+        break;
+      }
       if (ratio < 4.5) {
         found.push(`diagram text \`${text.textContent}\` has a contrast of ${ratio.toFixed(1)}`);
         break;

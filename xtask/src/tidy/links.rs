@@ -11,7 +11,7 @@ pub(super) fn links(tree: &Tree) -> Vec<Fault> {
     for page in &tree.pages {
         for (line, target) in targets(page) {
             let path = target.split(['#', '?']).next().unwrap_or_default();
-            if path.is_empty() || has_scheme(&target) {
+            if path.is_empty() || has_scheme(&target) || is_api(&page.path, path) {
                 continue;
             }
             let directory = page.path.rsplit_once('/').map_or("", |(directory, _)| directory);
@@ -21,6 +21,12 @@ pub(super) fn links(tree: &Tree) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Whether a link of the book leads into the documentation of the libraries, which only the built book has. `cargo xtask
+/// book --check` follows these.
+fn is_api(page: &str, path: &str) -> bool {
+    page.starts_with("book/src/") && path.trim_start_matches("../").starts_with("api/")
 }
 
 /// Each link and image with its line, counted from 1; code is no link.
@@ -61,5 +67,8 @@ mod tests {
         let text =
             "[a](https://example.org/x.md) [b](#there) [c](mailto:x@example.org) `[d](gone.md)` [e](start.md?x#y)\n";
         assert!(places(links, &[("book/src/start.md", text)]).is_empty());
+        let api = "[a](../api/x/struct.Y.html)\n";
+        assert!(places(links, &[("book/src/sub/start.md", api)]).is_empty());
+        assert_eq!(places(links, &[("README.md", api)]), ["README.md:1"]);
     }
 }
