@@ -36,6 +36,7 @@ const RULES: &[Rule] = &[
     Rule { name: "no-allow", check: rust::no_allow },
     Rule { name: "no-ignore", check: rust::no_ignore },
     Rule { name: "no-utils", check: rust::no_utils },
+    Rule { name: "trait-examples", check: rust::trait_examples },
     Rule { name: "unsafe-list", check: unsafety::unsafe_list },
     Rule { name: "forbid-unsafe", check: unsafety::forbid_unsafe },
     Rule { name: "crate-edges", check: manifests::crate_edges },

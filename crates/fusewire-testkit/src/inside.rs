@@ -10,6 +10,30 @@ use std::sync::{Arc, OnceLock};
 /// Unmounting looks twice. Before anything is given back, the daemon must hold no fewer nodes than the kernel knows. When all
 /// was given back, it must hold nothing: in a session of `fusewire` that look is after the last request, and before the
 /// filesystem is told of its end (`destroy`); in any other daemon after it has ended.
+///
+/// ```
+/// use std::sync::Arc;
+/// use fusewire_testkit::{Inspect, Running, kernel::Config};
+/// # use std::time::Duration;
+/// # use fusewire::{Attr, Context, Errno, FileType, Filesystem, op, reply};
+/// # struct Empty;
+/// # impl Filesystem for Empty {
+/// #     fn getattr(&self, _: &Context<'_>, _: op::Getattr) -> Result<reply::Attributes, Errno> {
+/// #         Ok(reply::Attributes::new(Attr::new(1, FileType::DIRECTORY, 0o755), Duration::MAX))
+/// #     }
+/// # }
+///
+/// impl Inspect for Empty {
+///     fn nodes(&self) -> Option<u64> {
+///         Some(0) // there is nothing but the root, which does not count
+///     }
+/// }
+///
+/// let empty = Arc::new(Empty);
+/// let running = Running::session_direct(Arc::clone(&empty)).inspected_by(empty);
+/// running.connect(Config::default())?.unmount();
+/// # Ok::<(), Errno>(())
+/// ```
 pub trait Inspect: Send + Sync {
     /// How many nodes the daemon holds for the kernel's lookups, the root not counted. `None` if it does not know.
     fn nodes(&self) -> Option<u64> {

@@ -129,6 +129,27 @@ macro_rules! async_filesystem {
         $answer:ident $reply:ident, $lookup:ident, $enosys:ident, $doc:literal);)*) => {
         /// A filesystem with `async` methods: each does what the method of the same name in [`Filesystem`] does, and has the
         /// same default. Wrap it in [`Async`] to serve it.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use fusewire::{AsyncFilesystem, Attr, Context, Errno, FileType, op, reply};
+        ///
+        /// /// A directory whose attributes come from elsewhere.
+        /// struct Remote;
+        ///
+        /// impl Remote {
+        ///     async fn ask(&self) -> Result<u32, Errno> {
+        ///         Ok(0o755)
+        ///     }
+        /// }
+        ///
+        /// impl AsyncFilesystem for Remote {
+        ///     async fn getattr(&self, _: &Context<'_>, _: op::Getattr) -> Result<reply::Attributes, Errno> {
+        ///         let attr = Attr::new(1, FileType::DIRECTORY, self.ask().await?);
+        ///         Ok(reply::Attributes::new(attr, Duration::from_secs(1)))
+        ///     }
+        /// }
+        /// ```
         pub trait AsyncFilesystem: Send + Sync + 'static {
             /// Chooses what to ask of the kernel; see [`Filesystem::init`].
             ///

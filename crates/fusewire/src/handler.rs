@@ -16,6 +16,42 @@ use crate::notifier::Notifier;
 use crate::transport::{Answer, Transport, send};
 
 /// What answers requests, at once or later. Every [`Filesystem`] is one.
+///
+/// Here, lookups are answered by another thread, while the session goes on:
+///
+/// ```
+/// use std::sync::mpsc;
+/// use fusewire::init::Wishes;
+/// use fusewire::{Context, Deferred, Errno, Handler, Negotiated, Notifier, Reply, Request, op};
+///
+/// struct Elsewhere {
+///     lookups: mpsc::Sender<Deferred>,
+/// }
+///
+/// impl Handler for Elsewhere {
+///     fn init(&self, _: &op::Init, _: &mut Wishes) -> Result<(), Errno> {
+///         Ok(())
+///     }
+///
+///     fn ready(&self, _: &Negotiated, _: &Notifier) {}
+///
+///     fn destroy(&self) {}
+///
+///     fn handle(&self, _: &Context<'_>, request: Request<'_>, reply: Reply<'_>) {
+///         match request {
+///             // A reply that nobody takes answers `EIO` when it is dropped.
+///             Request::Lookup(_) => drop(reply.later().map(|later| self.lookups.send(later))),
+///             _ => reply.error(Errno::ENOSYS),
+///         }
+///     }
+/// }
+///
+/// let (lookups, waiting) = mpsc::channel::<Deferred>();
+/// let answering = std::thread::spawn(move || waiting.into_iter().for_each(|later| later.error(Errno::ENOENT)));
+/// let handler = Elsewhere { lookups }; // fusewire::mount(handler, ...)
+/// # drop(handler);
+/// # answering.join().unwrap();
+/// ```
 pub trait Handler: Send + Sync {
     /// Chooses what to ask of the kernel; see [`Filesystem::init`].
     ///

@@ -34,6 +34,16 @@ pub(crate) trait Sink<'b>: Sized {
 }
 
 /// The reply to `READ` and `READLINK`.
+///
+/// ```
+/// use fusewire::sink::Data;
+///
+/// let mut room = [0; 8]; // what the caller asked for
+/// let mut out = Data::over(&mut room);
+/// assert_eq!(out.put(b"hello, "), 7);
+/// assert_eq!(out.put(b"world"), 1);
+/// assert_eq!((out.written(), out.remaining()), (b"hello, w".as_slice(), 0));
+/// ```
 #[derive(Debug)]
 pub struct Data<'b> {
     out: ReplyWriter<'b>,
@@ -147,10 +157,30 @@ impl<'b> Sink<'b> for Data<'b> {
 }
 
 /// The reply to `GETXATTR` and `LISTXATTR`: a value, or how long it is.
+///
+/// ```
+/// use fusewire::sink::Xattr;
+/// use fusewire::{Errno, reply};
+///
+/// // Callers may ask for the length first: they have no room then.
+/// let mut out = Xattr::over(&mut []);
+/// out.value(b"blue")?;
+/// assert_eq!(out.answer(), reply::Xattr::Size(4));
+///
+/// let mut room = [0; 4];
+/// let mut out = Xattr::over(&mut room);
+/// out.value(b"blue")?;
+/// assert_eq!(out.answer(), reply::Xattr::Value(b"blue"));
+///
+/// assert_eq!(Xattr::over(&mut [0; 3]).value(b"blue"), Err(Errno::ERANGE));
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct Xattr<'b> {
     out: ReplyWriter<'b>,
     wanted: Wanted,
+    /// The length that was answered, where that is asked for.
+    size: Option<u32>,
 }
 
 /// What the caller asks of an attribute.
@@ -165,7 +195,13 @@ impl<'b> Xattr<'b> {
     #[must_use]
     pub fn over(room: &'b mut [u8]) -> Self {
         let wanted = if room.is_empty() { Wanted::Size } else { Wanted::Value };
-        Self { out: ReplyWriter::new(room), wanted }
+        Self { out: ReplyWriter::new(room), wanted, size: None }
+    }
+
+    /// The answer so far: the value, or its length if that was asked for and given.
+    #[must_use]
+    pub fn answer(&self) -> reply::Xattr<'_> {
+        self.size.map_or_else(|| reply::Xattr::Value(self.out.written()), reply::Xattr::Size)
     }
 
     /// Answers with the value, or its length, whichever is asked for.
@@ -201,6 +237,11 @@ impl<'b> Xattr<'b> {
     fn size(&mut self, length: usize) -> Result<(), Errno> {
         let size = u32::try_from(length).map_err(|_| Errno::E2BIG)?;
         self.out.truncate(0);
+        self.size = Some(size);
+        if self.out.spare().is_empty() {
+            // Memory of the caller, who reads it from `answer`.
+            return Ok(());
+        }
         reply::Xattr::Size(size).encode(&Negotiated::default(), &mut self.out).map_err(|_| Errno::EIO)
     }
 }
@@ -208,8 +249,8 @@ impl<'b> Xattr<'b> {
 impl<'b> Sink<'b> for Xattr<'b> {
     fn open(room: &'b mut [u8], limit: Option<u32>, _: &Context<'b>) -> Self {
         match limit {
-            Some(0) => Self { out: ReplyWriter::new(room), wanted: Wanted::Size },
-            limit => Self { out: ReplyWriter::new(within(room, limit)), wanted: Wanted::Value },
+            Some(0) => Self { out: ReplyWriter::new(room), wanted: Wanted::Size, size: None },
+            limit => Self { out: ReplyWriter::new(within(room, limit)), wanted: Wanted::Value, size: None },
         }
     }
 
@@ -219,6 +260,21 @@ impl<'b> Sink<'b> for Xattr<'b> {
 }
 
 /// The reply to `READDIR`.
+///
+/// ```
+/// use fusewire::reply::Dirent;
+/// use fusewire::sink::{DirEntries, Full};
+/// use fusewire::{FileType, Name};
+///
+/// let mut room = [0; 64];
+/// let mut out = DirEntries::over(&mut room);
+/// // The offset says where the next request goes on.
+/// assert_eq!(out.push(&Dirent::new(2, 1, FileType::REGULAR, Name::new(b"one")?)), Ok(()));
+/// assert_eq!(out.push(&Dirent::new(3, 2, FileType::DIRECTORY, Name::new(b"two")?)), Ok(()));
+/// // No room: it comes first in the answer to the next request.
+/// assert_eq!(out.push(&Dirent::new(4, 3, FileType::REGULAR, Name::new(b"three")?)), Err(Full));
+/// # Ok::<(), fusewire::InvalidBytes>(())
+/// ```
 #[derive(Debug)]
 pub struct DirEntries<'b> {
     out: ReplyWriter<'b>,
@@ -258,6 +314,30 @@ impl<'b> Sink<'b> for DirEntries<'b> {
 }
 
 /// The reply to `READDIRPLUS`.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusewire::reply::{Dirent, Entry};
+/// use fusewire::sink::DirEntriesPlus;
+/// use fusewire::{Attr, FileType, Name, Negotiated, NodeId};
+///
+/// let (mut room, negotiated) = ([0; 200], Negotiated::default());
+/// let mut out = DirEntriesPlus::over(&mut room, &negotiated);
+/// let mut lookups = 0;
+/// for (node, name) in [(2, b"a"), (3, b"b")] {
+///     let dirent = Dirent::new(node, node, FileType::REGULAR, Name::new(name)?);
+///     let attr = Attr::new(node, FileType::REGULAR, 0o644);
+///     let pushed = out.push(&dirent, || {
+///         lookups += 1;
+///         Entry::new(NodeId(node), attr, Duration::MAX)
+///     });
+///     if pushed.is_err() {
+///         break;
+///     }
+/// }
+/// assert_eq!(lookups, 1); // there was no room for the second
+/// # Ok::<(), fusewire::InvalidBytes>(())
+/// ```
 #[derive(Debug)]
 pub struct DirEntriesPlus<'b> {
     out: ReplyWriter<'b>,
@@ -306,6 +386,15 @@ impl<'b> Sink<'b> for DirEntriesPlus<'b> {
 }
 
 /// The reply to `IOCTL`: what ioctl(2) returns, and what goes into the caller's memory. Without an answer, it returns 0.
+///
+/// ```
+/// use fusewire::sink::Ioctl;
+///
+/// let mut room = [0; 64];
+/// let mut out = Ioctl::over(&mut room);
+/// out.answer(0, &1u32.to_ne_bytes())?;
+/// # Ok::<(), fusewire::Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct Ioctl<'b> {
     out: ReplyWriter<'b>,

@@ -286,14 +286,17 @@ fn sources(directory: &Path) -> Result<String> {
     Ok(files(directory)?.into_iter().map(|(_, text)| text).collect())
 }
 
-/// The Rust sources of a directory: names and texts, by name.
+/// The Rust sources in a directory and below: paths from there, and texts, by path.
 fn files(directory: &Path) -> Result<Vec<(String, String)>> {
     let reading = || format!("reading {}", directory.display());
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).with_context(reading)? {
         let path = entry.with_context(reading)?.path();
-        if path.extension().is_some_and(|end| end == "rs") {
-            found.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), read(&path)?));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            found.extend(files(&path)?.into_iter().map(|(below, text)| (format!("{name}/{below}"), text)));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push((name, read(&path)?));
         }
     }
     found.sort();

@@ -141,6 +141,26 @@ pub(super) fn no_utils(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
+/// The docs of a public trait of a library show it implemented or used. Whether that compiles, the tests of docs find out.
+pub(super) fn trait_examples(tree: &Tree) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for source in
+        tree.sources.iter().filter(|source| source.path.starts_with("crates/") && source.path.contains("/src/"))
+    {
+        let mut shown = false;
+        for (index, line) in source.text.lines().map(str::trim_start).enumerate() {
+            if let Some(name) = line.strip_prefix("pub trait ").filter(|_| !shown) {
+                let name = name.split(|end: char| !end.is_alphanumeric() && end != '_').next().unwrap_or_default();
+                let message = format!("the docs of the trait `{name}` have no example");
+                faults.push(Fault::new(&source.path, index + 1, message));
+            }
+            // Docs and attributes belong to what follows.
+            shown = (shown && (line.starts_with("///") || line.starts_with("#["))) || line.starts_with("/// ```");
+        }
+    }
+    faults
+}
+
 fn at_each(source: &Source, pattern: &str, message: &str) -> Vec<Fault> {
     let found = source.find(pattern);
     let tokens = found.into_iter().filter_map(|index| source.token(index));
@@ -208,6 +228,14 @@ mod tests {
         assert_eq!(places(no_ignore, &[(FILE, text)]), [at(4), at(6), at(8), at(2)]);
         let clean = "//! A.\n//! ```no_run\n//! ```\n#[test]\nfn ignore() {}\n";
         assert!(places(no_ignore, &[(FILE, clean)]).is_empty());
+    }
+
+    #[test]
+    fn trait_examples_fires_on_a_public_trait_without_one() {
+        let text = "//! A.\n/// One.\npub trait One {}\n/// Two.\n/// ```\n/// ```\n#[x]\npub trait Two<T> {}\npub trait Three {}\n\
+                    trait Private {}\n";
+        assert_eq!(places(trait_examples, &[(FILE, text)]), [at(3), at(9)]);
+        assert!(places(trait_examples, &[("xtask/src/x.rs", text)]).is_empty());
     }
 
     #[test]

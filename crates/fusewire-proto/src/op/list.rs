@@ -11,6 +11,17 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::codec::{Args, DecodeError, EncodeError, length_u32, length_usize};
 
 /// What a [`WireList`] is made of.
+///
+/// ```
+/// use fusewire_proto::op::{Forgotten, WireList};
+/// use fusewire_proto::NodeId;
+///
+/// let two = Forgotten { node: NodeId(2), nlookup: 1 };
+/// let three = Forgotten { node: NodeId(3), nlookup: 5 };
+/// let bytes = WireList::bytes_of(&[two, three]);
+/// let counts: Vec<_> = WireList::<Forgotten>::new(&bytes).iter().map(|item| item.nlookup).collect();
+/// assert_eq!(counts, [1, 5]);
+/// ```
 pub trait WireItem: Copy + fmt::Debug {
     /// The struct of the header that holds it.
     #[doc(hidden)]

@@ -31,6 +31,15 @@ pub use range::*;
 pub use xattr::*;
 
 /// An operation: the arguments of a request, as a value.
+///
+/// ```
+/// use fusewire_proto::op::{Getattr, Operation, Readdir};
+/// use fusewire_proto::{FileHandle, NodeId, Opcode};
+///
+/// let op = Getattr::new(NodeId::ROOT);
+/// assert_eq!((op.opcode(), op.node(), op.reply_limit()), (Opcode::GETATTR, NodeId::ROOT, None));
+/// assert_eq!(Readdir::new(NodeId(7), FileHandle(1), 0, 4096).reply_limit(), Some(4096));
+/// ```
 pub trait Operation<'a>: Copy + Debug + PartialEq {
     /// Which operation it is.
     fn opcode(&self) -> Opcode;

@@ -28,6 +28,19 @@ pub use small::*;
 pub const MAX_FIXED_BODY: usize = size_of::<crate::abi::fuse_statx_out>();
 
 /// A kind of reply.
+///
+/// ```
+/// use fusewire_proto::Negotiated;
+/// use fusewire_proto::reply::{ReplyBody, ReplyWriter, Written};
+///
+/// let (negotiated, mut room) = (Negotiated::default(), [0; 64]);
+/// let mut out = ReplyWriter::new(&mut room);
+/// Written { size: 4096 }.encode(&negotiated, &mut out)?;
+/// let length = out.length();
+/// let read = Written::decode(&negotiated, None, room.get(..length).unwrap_or_default())?;
+/// assert_eq!(read, Written { size: 4096 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait ReplyBody<'a>: Copy + Debug + PartialEq {
     /// Appends the body in its wire form.
     ///

@@ -15,6 +15,55 @@ pub use memory::{Memory, MemoryEnd, memory};
 pub use socket::Socket;
 
 /// A way between the kernel's side and a daemon: whole messages, in both directions, from any thread.
+///
+/// A wire around another one sees what passes. This one counts requests:
+///
+/// ```
+/// use std::io;
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+/// use std::time::Duration;
+/// use fusewire_testkit::wire::{Received, Wire};
+/// use fusewire_testkit::{Running, kernel::Config};
+/// # use fusewire::{Attr, Context, Errno, FileType, Filesystem, op, reply};
+/// # struct Empty;
+/// # impl Filesystem for Empty {
+/// #     fn getattr(&self, _: &Context<'_>, _: op::Getattr) -> Result<reply::Attributes, Errno> {
+/// #         Ok(reply::Attributes::new(Attr::new(1, FileType::DIRECTORY, 0o755), Duration::MAX))
+/// #     }
+/// # }
+///
+/// struct Counting {
+///     inner: Box<dyn Wire>,
+///     requests: Arc<AtomicU64>,
+/// }
+///
+/// impl Wire for Counting {
+///     fn send(&self, request: &[u8]) -> io::Result<()> {
+///         self.requests.fetch_add(1, Relaxed);
+///         self.inner.send(request)
+///     }
+///
+///     fn receive(&self, buffer: &mut [u8], patience: Duration) -> io::Result<Received> {
+///         self.inner.receive(buffer, patience)
+///     }
+///
+///     fn close(&self) {
+///         self.inner.close();
+///     }
+///
+///     fn is_direct(&self) -> bool {
+///         self.inner.is_direct()
+///     }
+/// }
+///
+/// let requests = Arc::new(AtomicU64::new(0));
+/// let counted = Arc::clone(&requests);
+/// let running = Running::session_direct(Empty).through(|inner| Box::new(Counting { inner, requests: counted }));
+/// running.connect(Config::default())?.unmount();
+/// assert!(requests.load(Relaxed) >= 1); // INIT
+/// # Ok::<(), Errno>(())
+/// ```
 pub trait Wire: Send + Sync {
     /// Delivers a request.
     ///

@@ -20,6 +20,56 @@ pub(crate) use pool::{report, send, serve};
 use crate::context::Slot;
 
 /// A way to and from the kernel, or whoever plays it. Whole messages, in both directions, from any thread.
+///
+/// A session runs over any transport. This one brings two requests that were written down, and keeps the replies:
+///
+/// ```
+/// use std::collections::VecDeque;
+/// use std::io;
+/// use std::sync::{Arc, Mutex};
+/// use fusewire::transport::{Received, RequestBuffer, Transport};
+/// use fusewire::{Negotiated, NodeId, RequestHeader, Session, SessionConfig, Unique, encode_request, op};
+/// # use std::time::Duration;
+/// # use fusewire::{Attr, Context, Errno, FileType, Filesystem, reply};
+/// # struct Empty;
+/// # impl Filesystem for Empty {
+/// #     fn getattr(&self, _: &Context<'_>, _: op::Getattr) -> Result<reply::Attributes, Errno> {
+/// #         Ok(reply::Attributes::new(Attr::new(1, FileType::DIRECTORY, 0o755), Duration::MAX))
+/// #     }
+/// # }
+///
+/// struct Tape {
+///     requests: Mutex<VecDeque<Vec<u8>>>,
+///     replies: Arc<Mutex<Vec<Vec<u8>>>>,
+/// }
+///
+/// impl Transport for Tape {
+///     fn name(&self) -> &'static str {
+///         "tape"
+///     }
+///
+///     fn receive<'b>(&self, buffer: &'b mut RequestBuffer) -> io::Result<Received<'b>> {
+///         let Some(request) = self.requests.lock().unwrap().pop_front() else { return Ok(Received::End) };
+///         let place = &mut buffer.room()[..request.len()];
+///         place.copy_from_slice(&request);
+///         Ok(Received::Request(place))
+///     }
+///
+///     fn send(&self, message: &[u8]) -> io::Result<()> {
+///         self.replies.lock().unwrap().push(message.to_vec());
+///         Ok(())
+///     }
+/// }
+///
+/// let negotiated = Negotiated::default();
+/// let init = encode_request(&RequestHeader::new(Unique(2)), &op::Init::default(), &negotiated)?;
+/// let getattr = encode_request(&RequestHeader::new(Unique(4)), &op::Getattr::new(NodeId::ROOT), &negotiated)?;
+/// let replies = Arc::default();
+/// let tape = Tape { requests: Mutex::new([init, getattr].into()), replies: Arc::clone(&replies) };
+/// Session::new(tape, Empty, SessionConfig::default()).open()?.serve()?;
+/// assert_eq!(replies.lock().unwrap().len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Transport: Send + Sync {
     /// What it is called in logs.
     fn name(&self) -> &'static str;
@@ -79,7 +129,29 @@ pub enum Received<'b> {
     End,
 }
 
-/// What answers requests: the session, as transports see it.
+/// What answers requests: the session, as transports see it. [`Connection`](crate::session::Connection) is one.
+///
+/// ```
+/// use fusewire::session::Connection;
+/// use fusewire::transport::{ReplyBuffer, Service, respond};
+/// use fusewire::{Negotiated, NodeId, RequestHeader, Slot, Unique, encode_request, op};
+/// # use std::time::Duration;
+/// # use fusewire::{Attr, Context, Errno, FileType, Filesystem, reply};
+/// # struct Empty;
+/// # impl Filesystem for Empty {
+/// #     fn getattr(&self, _: &Context<'_>, _: op::Getattr) -> Result<reply::Attributes, Errno> {
+/// #         Ok(reply::Attributes::new(Attr::new(1, FileType::DIRECTORY, 0o755), Duration::MAX))
+/// #     }
+/// # }
+///
+/// let negotiated = Negotiated::default();
+/// let service = Connection::new(Empty, negotiated);
+/// let request = encode_request(&RequestHeader::new(Unique(2)), &op::Getattr::new(NodeId::ROOT), &negotiated)?;
+/// let mut buffer = ReplyBuffer::new(service.room());
+/// let reply = respond(&service, &Slot::default(), &request, &mut buffer).expect("GETATTR is answered");
+/// assert_eq!(reply.len(), 16 + 104); // the header, and `fuse_attr_out`
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Service: Send + Sync {
     /// Serves a request. A reply's body goes into `room`; `slot` is the calling worker's own.
     fn serve(&self, slot: &Slot, incoming: &Incoming<'_>, room: &mut [u8]) -> Answer;
