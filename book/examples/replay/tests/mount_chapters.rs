@@ -55,6 +55,12 @@ fn abort_of_a_connection_is_as_shown() {
     follow(&["hangs.md"]);
 }
 
+/// The port has the size that the guide says.
+#[test]
+fn port_is_as_long_as_shown() {
+    follow(&["fuser.md"]);
+}
+
 /// The reference filesystems have the options that the guide lists, and work as shown.
 #[test]
 fn reference_filesystems_work_as_shown() {
