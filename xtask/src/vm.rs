@@ -123,7 +123,13 @@ impl Cases {
     fn all(shell: &Shell, built: &Built) -> Result<Self> {
         let mut guest = build::list_own(shell, built)?;
         let mut elsewhere = built.elsewhere.clone();
-        for case in build::list_tests(shell, built)? {
+        let tests = build::list_tests(shell, built)?;
+        let unknown = needs::without_a_case(tests.iter().map(|case| case.name.as_str()));
+        // Where a shell is wanted, no tests are built.
+        if let Some(part) = unknown.filter(|_| !tests.is_empty()) {
+            bail!("looking up what cases need: no case has `{part}` in its name, which xtask/src/vm/needs.rs lists");
+        }
+        for case in tests {
             match needs::of(&case.name) {
                 Some(Need::Host(reason)) => elsewhere.push((case.name, reason)),
                 _ => guest.push(case),
