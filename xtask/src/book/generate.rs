@@ -269,14 +269,23 @@ fn plain_links(text: &str) -> String {
     out
 }
 
+/// What all the Rust files below a directory hold, in the order of their paths.
 fn sources(directory: &Path) -> Result<String> {
     let reading = || format!("reading {}", directory.display());
-    let mut files = Vec::new();
+    let mut paths = Vec::new();
     for entry in fs::read_dir(directory).with_context(reading)? {
-        files.push(entry.with_context(reading)?.path());
+        paths.push(entry.with_context(reading)?.path());
     }
-    files.sort();
-    files.iter().filter(|file| file.extension().is_some_and(|end| end == "rs")).map(|file| read(file)).collect()
+    paths.sort();
+    let mut text = String::new();
+    for path in paths {
+        if path.is_dir() {
+            text += &sources(&path)?;
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            text += &read(&path)?;
+        }
+    }
+    Ok(text)
 }
 
 fn read(file: &Path) -> Result<String> {
