@@ -284,7 +284,8 @@ mod tests {
     fn suite_that_cannot_run_is_left_out_with_what_to_do() {
         let (shell, metadata) = (Shell::new().unwrap(), Metadata::read(&workspace::shell().unwrap()).unwrap());
         let findings = doctor::examine_nothing();
-        let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter: None };
+        let form = posix::Form::Quick;
+        let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter: None, form };
         for (name, mend) in [("mount", "boot a kernel with CONFIG_FUSE_FS"), ("vm", "apt-get install qemu-system-x86")]
         {
             let suite = SUITES.iter().find(|suite| suite.name == name).unwrap();

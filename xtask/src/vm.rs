@@ -39,7 +39,7 @@ use plan::{GuestCase, Plan};
 use power::PowerCase;
 use qemu::{Accelerator, Machine};
 use runner::RunnerCase;
-use session::{GRACE, Ran, Session};
+use session::{GRACE, Interrupted, Ran, Session};
 use watch::Signals;
 
 /// Flags of `cargo xtask vm`.
@@ -123,7 +123,13 @@ impl Cases {
     fn all(shell: &Shell, built: &Built) -> Result<Self> {
         let mut guest = build::list_own(shell, built)?;
         let mut elsewhere = built.elsewhere.clone();
-        for case in build::list_tests(shell, built)? {
+        let tests = build::list_tests(shell, built)?;
+        let unknown = needs::without_a_case(tests.iter().map(|case| case.name.as_str()));
+        // Where a shell is wanted, no tests are built.
+        if let Some(part) = unknown.filter(|_| !tests.is_empty()) {
+            bail!("looking up what cases need: no case has `{part}` in its name, which xtask/src/vm/needs.rs lists");
+        }
+        for case in tests {
             match needs::of(&case.name) {
                 Some(Need::Host(reason)) => elsewhere.push((case.name, reason)),
                 _ => guest.push(case),
@@ -288,12 +294,23 @@ fn run_chosen(bench: &Bench<'_>, chosen: &Cases, args: &Args) -> Result<Ran> {
         ran.cases.extend(cases);
     }
     for case in &chosen.runner {
-        ran.cases.push(runner::run(bench, case)?);
+        ran.cases.push(told(case.name, runner::run(bench, case))?);
     }
     for case in &chosen.power {
-        ran.cases.push(power::run(bench, case)?);
+        ran.cases.push(told(case.name, power::run(bench, case))?);
     }
     Ok(ran)
+}
+
+/// A case that could not be run has failed, and the others have their turn; unless somebody wants all to end.
+fn told(name: &str, result: Result<Case>) -> Result<Case> {
+    let Err(error) = result else { return result };
+    if error.is::<Interrupted>() {
+        return Err(error);
+    }
+    let case = Case { name: name.to_owned(), outcome: Outcome::Failed(format!("{error:#}")), time: None };
+    session::show(&case, "");
+    Ok(case)
 }
 
 /// Builds, and chooses among what was built.

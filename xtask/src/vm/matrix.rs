@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use xshell::Shell;
 
 use super::kernel::Kernel;
-use super::session::Ran;
+use super::session::{Interrupted, Ran};
 use super::{Args, run_on};
 use crate::test::{self, Outcome, Totals};
 
@@ -45,7 +45,7 @@ pub(super) fn run(shell: &Shell, store: &Path, args: &Args) -> Result<ExitCode> 
                     .collect(),
             }),
             Ok(None) => {}
-            Err(error) if error.is::<super::session::Interrupted>() => return Err(error),
+            Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => {
                 println!("FAILED kernel {}: {error:#}", kernel.release);
                 rows.push(Row {

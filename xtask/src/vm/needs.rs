@@ -37,7 +37,7 @@ pub(super) fn of_binary(name: &str) -> Option<&'static str> {
 const NEEDS: &[(&str, Need)] = &[
     ("directories::hundred_thousand_files_in_one_directory", Need::Host(SLOW)),
     ("calls_come_out_the_same_when_the_kernel_reads_and_writes_itself", Need::Flag(PASSTHROUGH)),
-    ("mount_options writing_takes_suid_away_whoever_writes_in_the_end", Need::Flag(PASSTHROUGH)),
+    ("writing_takes_suid_away_whoever_writes_in_the_end", Need::Flag(PASSTHROUGH)),
     // Older kernels cannot be asked to forget (`NOTIFY_PRUNE`), so that each name takes a descriptor for good.
     ("mount_limits as_user::large_tree_is_reached_with_few_descriptors", Need::Minor(45)),
     // The birth time, of which they speak too, is asked for since Linux 6.6.
@@ -49,20 +49,25 @@ const NEEDS: &[(&str, Need)] = &[
     // On Linux 6.12 (7.41) the caller of a resent request is not woken by the answer.
     ("notifications::resend_brings_requests_under_way_again", Need::Minor(45)),
     // Linux 6.1 serves attributes from its cache after the end of the connection, 6.12 does not.
-    ("mount_lifecycle killed_daemon_leaves_errors_and_a_mount_that_can_be_unmounted", Need::Minor(41)),
+    ("killed_daemon_leaves_errors_and_a_mount_that_can_be_unmounted", Need::Minor(41)),
     ("notifications::new_epoch_makes_every_name_be_looked_up_once_more", Need::Minor(44)),
     ("notifications::notifying_after_the_end_is_enodev", Need::Minor(45)),
     ("notifications::pruned_nodes_are_forgotten_unless_they_are_used", Need::Minor(45)),
     ("copying::copies_go_by_the_newest_operation_that_is_served", Need::Minor(45)),
     ("copying::only_the_wide_copy_is_asked_for_more_than_32_bits_hold", Need::Minor(45)),
     // They ask for every operation of the newest minor.
-    ("operations every_operation_that_can_come_is_seen_to_come", Need::Minor(45)),
+    ("every_operation_that_can_come_is_seen_to_come", Need::Minor(45)),
     ("enosys::kernel_does_with_enosys_what_the_table_says", Need::Minor(45)),
 ];
 
 /// What a case of this name needs, if anything.
 pub(super) fn of(name: &str) -> Option<Need> {
     NEEDS.iter().find(|(part, _)| name.contains(part)).map(|(_, need)| *need)
+}
+
+/// The first part of a name that none of these has, so that a case that is renamed does not lose its need unseen.
+pub(super) fn without_a_case<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Option<&'static str> {
+    NEEDS.iter().map(|(part, _)| *part).find(|part| !names.clone().any(|name| name.contains(part)))
 }
 
 #[cfg(test)]
@@ -82,5 +87,7 @@ mod tests {
         assert_eq!(of_binary("mirrorfs::mount_programs"), Some(SYSTEM));
         assert_eq!(of_binary("mirrorfs::mount_options"), None);
         assert_eq!(of("mount_as_root"), None);
+        assert_eq!(without_a_case(NEEDS.iter().map(|(part, _)| *part)), None);
+        assert_eq!(without_a_case(std::iter::once("a")), NEEDS.first().map(|(part, _)| *part));
     }
 }
