@@ -452,6 +452,11 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn lseek(&self, _: &Context<'_>, op: op::Lseek) -> Result<reply::Offset, Errno> {
+        // The kernel asks without having written what it has gathered (fs/fuse/file.c fuse_lseek()): that would be holes, and who
+        // copies the file would leave it out. By itself, the kernel takes all of the file for data.
+        if self.gathers_writes() {
+            return Err(Errno::ENOSYS);
+        }
         let from = match op.whence {
             Whence::DATA => SeekFrom::Data(op.offset),
             Whence::HOLE => SeekFrom::Hole(op.offset),
