@@ -464,7 +464,9 @@ pub trait Filesystem: Send + Sync {
 
     /// Finds the next data or hole.
     ///
-    /// With `ENOSYS`, the default, the whole file counts as data.
+    /// With `ENOSYS`, the default, the whole file counts as data. Answer that with the writeback cache: the kernel asks without
+    /// having written what it holds (`fs/fuse/file.c fuse_lseek()`), so that it would be taken for holes, and left out by who
+    /// copies the file. The same holds for pages that are mapped and changed, until msync(2).
     ///
     /// # Errors
     /// What the caller is to see.

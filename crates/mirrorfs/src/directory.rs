@@ -12,6 +12,8 @@ use fusewire::{FileType, Name, sink};
 use rustix::fs::{RawDir, SeekFrom, seek};
 use rustix::io;
 
+use crate::places::Counted;
+
 /// Room for entries as the source returns them.
 const BUFFER: usize = 32 << 10;
 /// The least room that the source is asked to fill: it holds an entry with the longest name.
@@ -24,10 +26,14 @@ const GROWTH_PLUS: (usize, usize) = (3, 20);
 /// An open directory of the source.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    directory: OwnedFd,
+    /// Nothing if there are too many: then it is opened anew for each request.
+    descriptor: Option<Counted>,
     /// The offset at which the descriptor stands.
     position: Mutex<u64>,
 }
+
+/// Stands nowhere: the next listing has to seek.
+const NOWHERE: u64 = u64::MAX;
 
 /// Whether there is more to be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,19 +68,52 @@ pub(crate) trait Listing {
 }
 
 impl Directory {
-    pub(crate) fn new(directory: OwnedFd) -> Self {
-        Self { directory, position: Mutex::new(0) }
+    pub(crate) fn new(descriptor: Option<Counted>) -> Self {
+        Self { descriptor, position: Mutex::new(0) }
+    }
+
+    /// Calls `act` with a descriptor of the directory, which `open` opens if there is none.
+    ///
+    /// # Errors
+    /// Those of `open` and `act`.
+    pub(crate) fn with_descriptor<R>(
+        &self,
+        open: impl FnOnce() -> io::Result<OwnedFd>,
+        act: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        match &self.descriptor {
+            Some(descriptor) => act(descriptor.as_fd()),
+            None => act(open()?.as_fd()),
+        }
     }
 
     /// Lists from the entry behind `offset` on, until the reply is full or there are no more.
     ///
     /// # Errors
-    /// Those of lseek(2) and getdents(2), if nothing was listed before.
-    pub(crate) fn list(&self, offset: u64, listing: &mut impl Listing) -> io::Result<()> {
+    /// Those of `open`, lseek(2) and getdents(2), if nothing was listed before.
+    pub(crate) fn list(
+        &self,
+        open: impl FnOnce() -> io::Result<OwnedFd>,
+        offset: u64,
+        listing: &mut impl Listing,
+    ) -> io::Result<()> {
         let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.descriptor.is_none() {
+            *position = NOWHERE;
+        }
+        self.with_descriptor(open, |directory| Self::list_from(directory, &mut position, offset, listing))
+    }
+
+    /// Lists from a descriptor that stands at `position`.
+    fn list_from(
+        directory: BorrowedFd<'_>,
+        position: &mut u64,
+        offset: u64,
+        listing: &mut impl Listing,
+    ) -> io::Result<()> {
         // To begin again is more than to stand at the beginning: the source then looks what is there now.
         if *position != offset || offset == 0 {
-            seek(&self.directory, SeekFrom::Start(offset))?;
+            seek(directory, SeekFrom::Start(offset))?;
             *position = offset;
         }
         let mut buffer = [MaybeUninit::<u8>::uninit(); BUFFER];
@@ -83,7 +122,7 @@ impl Directory {
             let room = listing.room().min(BUFFER);
             // Less might not do for the next name. The first entry is tried in any case.
             let room = if any && room < LEAST { return Ok(()) } else { room.max(LEAST) };
-            let mut entries = RawDir::new(&self.directory, buffer.get_mut(..room).unwrap_or(&mut []));
+            let mut entries = RawDir::new(directory, buffer.get_mut(..room).unwrap_or(&mut []));
             loop {
                 let entry = match entries.next() {
                     None => return Ok(()),
@@ -102,9 +141,7 @@ impl Directory {
                 };
                 if listing.push(&listed).is_err() {
                     // The descriptor stands behind what was not listed: seek next time.
-                    let last = *position;
-                    *position = u64::MAX;
-                    drop(position);
+                    let last = std::mem::replace(position, NOWHERE);
                     tracing::trace!(last, "an entry did not fit");
                     return Ok(());
                 }
@@ -115,12 +152,6 @@ impl Directory {
                 }
             }
         }
-    }
-}
-
-impl AsFd for Directory {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The operations: each a system call or two on what the kernel names by node id or handle.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fusewire::op::Whence;
 use fusewire::{
@@ -73,6 +73,14 @@ impl Mirror {
         }
     }
 
+    /// Opens a directory to list it.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    fn open_directory(&self, inode: &Held) -> io::Result<OwnedFd> {
+        self.pruner.make_room(|| self.reopener.open(inode.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY))
+    }
+
     /// # Errors
     /// `EOPNOTSUPP` if attributes are left out.
     fn xattrs_there(&self) -> Result<(), Errno> {
@@ -130,8 +138,8 @@ impl Mirror {
         if special { self.identity.act_with_groups(cx, change) } else { self.identity.act(cx, change) }
     }
 
-    fn sync(file: impl AsFd, flags: FsyncFlags) -> Result<reply::Done, Errno> {
-        done(if flags.contains(FsyncFlags::FDATASYNC) { fdatasync(file) } else { fsync(file) })
+    fn sync(file: impl AsFd, flags: FsyncFlags) -> io::Result<()> {
+        if flags.contains(FsyncFlags::FDATASYNC) { fdatasync(file) } else { fsync(file) }
     }
 }
 
@@ -335,15 +343,13 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn fsync(&self, _: &Context<'_>, op: op::Fsync) -> Result<reply::Done, Errno> {
-        Self::sync(&*self.file(op.handle)?, op.fsync_flags)
+        done(Self::sync(&*self.file(op.handle)?, op.fsync_flags))
     }
 
     fn opendir(&self, cx: &Context<'_>, op: op::Opendir) -> Result<reply::Opened, Errno> {
         let inode = self.inode(op.node)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let open = || self.pruner.make_room(|| self.reopener.open(inode.as_fd(), flags));
-        let directory = self.identity.act(cx, open)?;
-        let handle = self.directories.insert(Directory::new(directory));
+        let directory = self.identity.act(cx, || self.open_directory(&inode))?;
+        let handle = self.directories.insert(Directory::new(self.places.keep_listing(directory)));
         Ok(reply::Opened::new(handle).with_flags(self.caching.directory_flags()))
     }
 
@@ -352,7 +358,8 @@ impl fusewire::Filesystem for Mirror {
         let device = inode.key().device;
         let left = usize::try_from(op.size).unwrap_or(usize::MAX);
         let show = |ino| self.shown_ino(Key { device, ino });
-        directory.list(op.offset, &mut Plain { out, left, show }).map_err(errno)
+        let open = || self.open_directory(&inode);
+        directory.list(open, op.offset, &mut Plain { out, left, show }).map_err(errno)
     }
 
     fn readdirplus(
@@ -371,7 +378,8 @@ impl fusewire::Filesystem for Mirror {
             // It is gone already, or cannot be held now: its name is listed all the same.
             entry.unwrap_or_else(|_| reply::Entry::not_looked_up())
         };
-        directory.list(op.offset, &mut Plus { out, left, show, look_up }).map_err(errno)
+        let open = || self.open_directory(&inode);
+        directory.list(open, op.offset, &mut Plus { out, left, show, look_up }).map_err(errno)
     }
 
     fn releasedir(&self, _: &Context<'_>, op: op::Releasedir) -> Result<reply::Done, Errno> {
@@ -380,7 +388,9 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn fsyncdir(&self, _: &Context<'_>, op: op::Fsyncdir) -> Result<reply::Done, Errno> {
-        Self::sync(&*self.directory(op.handle)?, op.fsync_flags)
+        let (inode, directory) = (self.inode(op.node)?, self.directory(op.handle)?);
+        let sync = |directory: BorrowedFd<'_>| Self::sync(directory, op.fsync_flags);
+        done(directory.with_descriptor(|| self.open_directory(&inode), sync))
     }
 
     fn setxattr(&self, cx: &Context<'_>, op: op::Setxattr<'_>) -> Result<reply::Done, Errno> {
@@ -442,6 +452,11 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn lseek(&self, _: &Context<'_>, op: op::Lseek) -> Result<reply::Offset, Errno> {
+        // The kernel asks without having written what it has gathered (fs/fuse/file.c fuse_lseek()): that would be holes, and who
+        // copies the file would leave it out. By itself, the kernel takes all of the file for data.
+        if self.gathers_writes() {
+            return Err(Errno::ENOSYS);
+        }
         let from = match op.whence {
             Whence::DATA => SeekFrom::Data(op.offset),
             Whence::HOLE => SeekFrom::Hole(op.offset),

@@ -19,6 +19,8 @@ use crate::reopen::Reopener;
 const MOST_DESCRIPTORS: usize = 64 << 10;
 /// How many inodes that are held by a handle stay open for the next request.
 const OPEN: usize = 64;
+/// Which part of the descriptors directories may take that somebody has open.
+const LISTING: usize = 8;
 
 /// How inodes are held.
 #[derive(Debug)]
@@ -26,6 +28,9 @@ pub(crate) struct Places {
     /// How many inodes may be held by descriptors.
     budget: usize,
     held: Arc<AtomicUsize>,
+    /// How many directories may stay open between two listings.
+    listing_budget: usize,
+    listed: Arc<AtomicUsize>,
     /// A directory in each mount, through which its handles are opened, by device; `None` where that cannot be.
     mounts: RwLock<HashMap<u64, Option<Arc<OwnedFd>>>>,
     /// Those opened last, each in the slot that its node id leads to.
@@ -58,10 +63,12 @@ impl Places {
     /// `budget` is how many inodes may be held by descriptors; without one, half of those that the process may have.
     pub(crate) fn new(budget: Option<usize>) -> Self {
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-        let half = usize::try_from(limit / 2).unwrap_or(usize::MAX).min(MOST_DESCRIPTORS);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(2 * MOST_DESCRIPTORS);
         Self {
-            budget: budget.unwrap_or(half),
+            budget: budget.unwrap_or(limit / 2),
             held: Arc::default(),
+            listing_budget: limit / LISTING,
+            listed: Arc::default(),
             mounts: RwLock::default(),
             open: std::array::from_fn(|_| Mutex::default()),
         }
@@ -92,6 +99,15 @@ impl Places {
     pub(crate) fn hold_open(&self, place: OwnedFd) -> Place {
         self.held.fetch_add(1, Ordering::Relaxed);
         Place::Descriptor(Counted { descriptor: place, held: Arc::clone(&self.held) })
+    }
+
+    /// Keeps a directory open that is to be listed, or closes it if there are many.
+    pub(crate) fn keep_listing(&self, descriptor: OwnedFd) -> Option<Counted> {
+        if self.listed.fetch_add(1, Ordering::Relaxed) < self.listing_budget {
+            return Some(Counted { descriptor, held: Arc::clone(&self.listed) });
+        }
+        self.listed.fetch_sub(1, Ordering::Relaxed);
+        None
     }
 
     /// Opens an inode if it is not.

@@ -135,6 +135,21 @@ fn large_tree_is_reached_with_few_descriptors() {
     stage.check();
 }
 
+#[test]
+fn more_directories_are_open_than_there_are_descriptors() {
+    let stage = Stage::new(None, "cache=auto");
+    mirrorfs::raise_descriptor_limit().expect("raising the limit of this test");
+    let directories = stage.files / EACH;
+    let place = |number: usize| stage.path("mnt").join(format!("directory{}", number % directories));
+    let open: Vec<_> = (0..LIMIT + LIMIT / 2).map(|number| fs::read_dir(place(number)).expect("opening")).collect();
+    assert!(stage.descriptors() < LIMIT / 2, "{}", stage.descriptors());
+    // Some of them are open in the daemon, and most are not.
+    for listing in open.into_iter().step_by(LIMIT / 16) {
+        assert_eq!(listing.flatten().count(), EACH);
+    }
+    File::open(place(0)).expect("opening a directory").sync_all().expect("syncing it");
+}
+
 mod as_user {
     use super::{Stage, User, geteuid};
 

@@ -295,6 +295,21 @@ fn appends_of_others_are_not_overwritten() {
 }
 
 #[test]
+fn regression_gathered_writes_are_not_taken_for_holes() {
+    use rustix::fs::{SeekFrom, seek};
+    let stage = Stage::with(|options| options.writeback = true);
+    let file = File::create(stage.shown("new")).expect("creating");
+    rustix::io::pwrite(&file, &[1; 8192], 1 << 20).expect("writing");
+    assert_eq!(seek(&file, SeekFrom::Data(1 << 20)), Ok(1 << 20));
+    assert_eq!(seek(&file, SeekFrom::Hole(1 << 20)), Ok((1 << 20) + 8192));
+    // Where nothing is gathered, holes are seen.
+    let stage = Stage::new(Options::default());
+    let file = File::create(stage.shown("new")).expect("creating");
+    rustix::io::pwrite(&file, &[1; 8192], 1 << 20).expect("writing");
+    assert_eq!(seek(&file, SeekFrom::Data(0)), Ok(1 << 20));
+}
+
+#[test]
 fn symlinks_that_lead_out_are_not_followed() {
     let stage = Stage::new(Options::default());
     let outside = stage.directory.path().join("outside");

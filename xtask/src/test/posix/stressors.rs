@@ -56,7 +56,6 @@ const STRESSORS: &[Stressor] = &[
     long("locka"),
     long("lockf"),
     long("lockofd"),
-    long("metamix"),
     long("mknod"),
     long("msync"),
     long("open"),
