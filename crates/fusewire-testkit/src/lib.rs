@@ -23,6 +23,7 @@
 //! Daemons need not be made with `fusewire`: whatever serves an open file descriptor can be given one end of a pair of sockets
 //! ([`Mount::over_socket`], [`Running::program`]).
 #![forbid(unsafe_code)]
+#![expect(clippy::test_attr_in_doctest, reason = "what is shown is an integration test, and run as one")]
 
 pub mod faults;
 mod inside;
