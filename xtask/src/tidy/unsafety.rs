@@ -10,6 +10,8 @@ pub(super) const UNSAFE_FILES: &[&str] = &[
     "crates/fusewire/src/inode_handle.rs",
     "crates/fusewire/src/mount/device.rs",
     "crates/fusewire/src/mount/watcher.rs",
+    "crates/fusewire/src/transport/ring/entry.rs",
+    "crates/fusewire/src/transport/ring/worker.rs",
     "crates/fusewire-launch/src/daemonize.rs",
     "tests/tests/operations/raw.rs",
 ];
