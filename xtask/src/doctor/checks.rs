@@ -264,7 +264,10 @@ fn nextest(machine: &Machine) -> Verdict {
 fn root(machine: &Machine) -> Verdict {
     match machine.uid {
         0 => Verdict::ok("this user is root"),
-        uid => Verdict::warn(format!("this user has the number {uid}"), "run the same as root, or in a guest: cargo xtask vm"),
+        uid => Verdict::warn(
+            format!("this user has the number {uid}"),
+            "run the same as root, or in a guest: cargo xtask vm",
+        ),
     }
 }
 
