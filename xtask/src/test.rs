@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// List the suites and their cases, and run nothing
     #[arg(long)]
     list: bool,
-    /// As root: create the ordinary user that some cases run as, and open /dev/fuse to users (in CI this is done anyway)
+    /// As root: create the ordinary user that some cases run as, open /dev/fuse to users, and let FUSE use io_uring (in CI this is done anyway)
     #[arg(long)]
     create_user: bool,
     /// Run the shortened form of a suite that has one, as a run of all suites does
@@ -93,6 +93,7 @@ const SUITES: &[Suite] = &[
             CaseNeed { part: "as_user", check: "dev-fuse-mode" },
             CaseNeed { part: "fusermount", check: "fusermount3" },
             CaseNeed { part: "user_namespace", check: "user-namespaces" },
+            CaseNeed { part: "io_uring", check: "io-uring" },
         ],
         run: nextest::run_mount,
         list: nextest::list_mount,

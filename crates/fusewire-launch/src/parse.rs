@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use fusewire::mount::{MountOptions, split_options};
-use fusewire::{SessionConfig, Workers};
+use fusewire::{Channel, SessionConfig, Workers};
 
 use crate::command::{Command, LAUNCH_OPTIONS, OptionRow, Source};
 use crate::error::{OptionError, UsageError, one_line};
@@ -89,6 +89,11 @@ fn take(command: &Command, invocation: &mut Invocation, option: &OsStr) -> Resul
                 invocation.session = invocation.session.workers(Workers::at_most(number.get()));
                 Ok(())
             }
+            ("transport", Some(value)) => {
+                let channel = channel(value).ok_or_else(|| OptionError::new(option, "not auto, dev or uring"))?;
+                invocation.session = invocation.session.channel(channel);
+                Ok(())
+            }
             ("log_file", Some(path)) => {
                 invocation.log_file = Some(absolute(path)?);
                 Ok(())
@@ -104,6 +109,16 @@ fn take(command: &Command, invocation: &mut Invocation, option: &OsStr) -> Resul
     }
     let problem = format!("{} has no such option; see {} --help", command.name, command.name);
     Err(OptionError::new(option, problem).into())
+}
+
+/// How requests come in, by its name on a command line.
+fn channel(name: &OsStr) -> Option<Channel> {
+    match name.to_str()? {
+        "auto" => Some(Channel::Auto),
+        "dev" => Some(Channel::Device),
+        "uring" => Some(Channel::Ring),
+        _ => None,
+    }
 }
 
 fn take_mount_option(mount: &mut MountOptions, option: &OsStr) -> Result<bool, UsageError> {
@@ -215,6 +230,11 @@ mod tests {
     fn number_of_threads_is_limited() {
         let session = |words: &[&str]| parsed(words).unwrap().session;
         assert_eq!(session(&["/mnt", "-s"]), SessionConfig::default().workers(Workers::single()));
+        for (word, channel) in [("auto", Channel::Auto), ("dev", Channel::Device), ("uring", Channel::Ring)] {
+            let option = format!("-otransport={word}");
+            assert_eq!(session(&["/mnt", &option]), SessionConfig::default().channel(channel));
+        }
+        assert_eq!(refused(&["/mnt", "-otransport=pigeon"]), "reading option transport=pigeon: not auto, dev or uring");
         assert_eq!(session(&["/mnt", "-omax_threads=3"]), SessionConfig::default().workers(Workers::at_most(3)));
         for wrong in ["0", "-1", "many", ""] {
             assert_eq!(

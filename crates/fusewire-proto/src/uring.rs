@@ -2,11 +2,13 @@
 //!
 //! The ring itself, its memory and its system calls are the business of a transport.
 
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::abi;
 use crate::codec::{DecodeError, length_usize, read_struct};
 use crate::header::Incoming;
+use crate::ids::Unique;
+use crate::opcode::Opcode;
 
 /// Size of the header that the kernel fills in for an entry, in bytes.
 pub const HEADER_SIZE: usize = size_of::<abi::fuse_uring_req_header>();
@@ -86,6 +88,15 @@ pub fn decode_entry<'a>(header: &'a [u8], payload: &'a [u8]) -> Result<(EntryHea
     })?;
     let entry = EntryHeader { flags: raw.flags, commit_id: raw.commit_id, payload_size: raw.payload_sz };
     Ok((entry, Incoming::from_ring(in_out, op_in, payload)?))
+}
+
+/// What an entry is answered by, even if the rest of it makes no sense: its `commit_id`, and number and opcode of its request.
+/// All are 0 if there are too few bytes.
+#[must_use]
+pub fn identify_entry(header: &[u8]) -> (u64, Unique, Opcode) {
+    let (unique, opcode) = Incoming::identify(header).unwrap_or((Unique(0), Opcode(0)));
+    let raw = abi::fuse_uring_req_header::read_from_prefix(header);
+    (raw.map_or(0, |(raw, _)| raw.ring_ent_in_out.commit_id), unique, opcode)
 }
 
 /// Fills in the header of an entry: what the kernel does for a request, or the daemon for a reply.

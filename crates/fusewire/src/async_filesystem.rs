@@ -13,7 +13,7 @@ use fusewire_proto::{Errno, Incoming, Negotiated, ReplyHeader, Request, for_each
 
 use crate::context::Context;
 use crate::filesystem::Filesystem;
-use crate::handler::{Deferred, Handler, Reply};
+use crate::handler::{Deferred, Handler, Manner, Reply};
 use crate::notifier::Notifier;
 use crate::sink::{self, Sink};
 use crate::transport::Answer;
@@ -247,6 +247,10 @@ impl<F: AsyncFilesystem, S: Fn(RequestFuture) + Send + Sync> Handler for Async<F
 
     fn destroy(&self) {
         self.filesystem.destroy();
+    }
+
+    fn manner(&self) -> Manner {
+        Manner::Later
     }
 
     fn handle(&self, cx: &Context<'_>, request: Request<'_>, reply: Reply<'_>) {

@@ -2,10 +2,11 @@
 //!
 //! What is asked is in the operation; this is what every operation has beside.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::Poll;
 
 use fusewire_proto::ext::{Extensions, SecurityContext};
@@ -134,14 +135,25 @@ impl<'a> Context<'a> {
 /// Who is at a request: a worker, or whoever took it along to answer later. Knows whether the caller has given up.
 #[derive(Default)]
 pub struct Slot {
-    /// Whether this is a worker, and not a request that was taken along.
-    worker: bool,
+    kind: Kind,
     /// The request being served; 0: none.
     current: AtomicU64,
     /// The last request of this worker that was interrupted.
     interrupted: AtomicU64,
     served: AtomicU64,
     wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+}
+
+/// What kind of a slot it is.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    /// A worker of the pool.
+    Pool,
+    /// A worker with a ring.
+    Ring,
+    /// A request that was taken along to be answered later; or one that a test makes.
+    #[default]
+    Alone,
 }
 
 /// A request has arrived and its number is not read yet.
@@ -151,6 +163,11 @@ impl Slot {
     /// A request has arrived: this worker is at work from now on.
     pub(crate) fn arrived(&self) {
         self.current.store(ARRIVED, Ordering::SeqCst);
+    }
+
+    /// Whether what this worker is at came through a ring, and is answered there.
+    pub(crate) fn has_ring(&self) -> bool {
+        self.kind == Kind::Ring
     }
 
     /// From now on an interrupt of `unique` finds this worker. One that comes too early is sent again.
@@ -165,7 +182,7 @@ impl Slot {
         self.served.store(self.served.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    fn wake(&self) -> std::sync::MutexGuard<'_, Option<Arc<dyn Fn() + Send + Sync>>> {
+    fn wake(&self) -> MutexGuard<'_, Option<Arc<dyn Fn() + Send + Sync>>> {
         self.wake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -202,12 +219,56 @@ pub(crate) enum Outcome {
 #[derive(Debug, Default)]
 pub struct Slots {
     all: RwLock<Vec<Arc<Slot>>>,
+    early: Early,
+}
+
+/// Interrupts of requests that nobody was at. One through `/dev/fuse` is sent again until somebody is. Those of requests in
+/// rings are not, so they are kept for a while; numbers of requests are never used again.
+#[derive(Debug, Default)]
+struct Early {
+    any: AtomicBool,
+    targets: Mutex<VecDeque<Unique>>,
+}
+
+/// How many of them are kept. Most are of requests that were answered meanwhile.
+const EARLY: usize = 64;
+
+impl Early {
+    fn targets(&self) -> MutexGuard<'_, VecDeque<Unique>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, target: Unique) {
+        let mut targets = self.targets();
+        if targets.len() == EARLY {
+            targets.pop_front();
+        }
+        targets.push_back(target);
+        self.any.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether `unique` was interrupted before; that is known once.
+    fn take(&self, unique: Unique) -> bool {
+        if !self.any.load(Ordering::SeqCst) {
+            return false;
+        }
+        let mut targets = self.targets();
+        let place = targets.iter().position(|target| *target == unique);
+        let found = place.and_then(|place| targets.remove(place)).is_some();
+        self.any.store(!targets.is_empty(), Ordering::SeqCst);
+        found
+    }
 }
 
 impl Slots {
     /// A slot for a worker.
     pub(crate) fn add_worker(&self) -> Arc<Slot> {
-        self.add(Slot { worker: true, ..Slot::default() })
+        self.add(Slot { kind: Kind::Pool, ..Slot::default() })
+    }
+
+    /// A slot for a worker with a ring.
+    pub(crate) fn add_ring(&self) -> Arc<Slot> {
+        self.add(Slot { kind: Kind::Ring, ..Slot::default() })
     }
 
     /// A slot for a request that is answered later, and that a worker is at now. What the worker was told holds for it.
@@ -237,9 +298,45 @@ impl Slots {
         all.retain(|other| !Arc::ptr_eq(other, slot));
     }
 
-    /// Tells the request `target` that its caller has given up: all who are at it, since the worker may be about to leave it
-    /// to somebody who answers later.
+    /// The worker of `slot`, which has a ring, is at `unique` from now on.
+    pub(crate) fn begin_in_ring(&self, slot: &Slot, unique: Unique) {
+        slot.current.store(unique.0, Ordering::SeqCst);
+        // Either the interrupt finds the worker, or it is found here.
+        if self.early.take(unique) {
+            slot.interrupted.store(unique.0, Ordering::SeqCst);
+        }
+    }
+
+    /// Tells the request `target` that its caller has given up; or keeps it in mind, if there may be requests in rings.
     pub(crate) fn interrupt(&self, target: Unique) -> Outcome {
+        let outcome = self.find(target);
+        if outcome == Outcome::Delivered || !self.have_rings() {
+            return outcome;
+        }
+        self.early.keep(target);
+        self.find(target)
+    }
+
+    /// Tells every request that is under way that its caller has given up.
+    pub(crate) fn interrupt_all(&self) {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        for slot in &*all {
+            match slot.current.load(Ordering::SeqCst) {
+                0 | ARRIVED => {}
+                unique => {
+                    slot.interrupt(Unique(unique));
+                }
+            }
+        }
+    }
+
+    fn have_rings(&self) -> bool {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|slot| slot.has_ring())
+    }
+
+    /// Tells all who are at it, since the worker may be about to leave it to somebody who answers later.
+    fn find(&self, target: Unique) -> Outcome {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
         let delivered = all.iter().filter(|slot| slot.interrupt(target) == Outcome::Delivered).count();
         if delivered > 0 { Outcome::Delivered } else { Outcome::NotFound }
@@ -248,7 +345,7 @@ impl Slots {
     /// How many workers are at a request, and how many requests were served by those there are.
     pub(crate) fn activity(&self) -> (usize, u64) {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        let workers = || all.iter().filter(|slot| slot.worker);
+        let workers = || all.iter().filter(|slot| slot.kind == Kind::Pool);
         let at_work = workers().filter(|slot| slot.current.load(Ordering::SeqCst) != 0).count();
         let served = workers().fold(0_u64, |sum, slot| sum.wrapping_add(slot.served.load(Ordering::Relaxed)));
         (at_work, served)

@@ -15,6 +15,20 @@ use crate::filesystem::Filesystem;
 use crate::notifier::Notifier;
 use crate::transport::{Answer, Transport, send};
 
+/// When a handler answers, which decides how requests can be brought to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Manner {
+    /// Before it returns, and it may block until then. So does every [`Filesystem`].
+    AtOnce,
+    /// Later, from elsewhere, or at once, and it never blocks: a request that it has not seen may have to wait until it
+    /// returns. So does [`Async`](crate::Async).
+    Later,
+    /// It blocks for some and answers others later. Its requests come through `/dev/fuse`.
+    #[default]
+    Either,
+}
+
 /// What answers requests, at once or later. Every [`Filesystem`] is one.
 ///
 /// Here, lookups are answered by another thread, while the session goes on:
@@ -65,6 +79,11 @@ pub trait Handler: Send + Sync {
     /// The connection is over; see [`Filesystem::destroy`].
     fn destroy(&self);
 
+    /// When it answers.
+    fn manner(&self) -> Manner {
+        Manner::default()
+    }
+
     /// Answers `request` through `reply`, or keeps [`Reply::later`] of it to do so.
     ///
     /// `request` borrows from a buffer that is used again when this returns.
@@ -82,6 +101,10 @@ impl<F: Filesystem> Handler for F {
 
     fn destroy(&self) {
         Filesystem::destroy(self);
+    }
+
+    fn manner(&self) -> Manner {
+        Manner::AtOnce
     }
 
     #[inline]
@@ -106,6 +129,7 @@ pub struct Reply<'r> {
     room: &'r mut [u8],
     answer: &'r mut Option<Answer>,
     later: Option<&'r Later>,
+    slot: &'r Slot,
 }
 
 impl<'r> Reply<'r> {
@@ -114,9 +138,9 @@ impl<'r> Reply<'r> {
         negotiated: &'r Negotiated,
         room: &'r mut [u8],
         answer: &'r mut Option<Answer>,
-        later: Option<&'r Later>,
+        (later, slot): (Option<&'r Later>, &'r Slot),
     ) -> Self {
-        Self { unique, opcode, negotiated, room, answer, later }
+        Self { unique, opcode, negotiated, room, answer, later, slot }
     }
 
     /// Answers with a reply of fixed form. It must be of the kind that the operation has.
@@ -138,11 +162,14 @@ impl<'r> Reply<'r> {
         *self.answer = Some(if self.opcode.wants_reply() { answer } else { Answer::Nothing });
     }
 
-    /// Takes the duty along, to answer from wherever and whenever. `None` if the session has no transport to answer over
-    /// later; then `EIO` is answered.
+    /// Takes the duty along, to answer from wherever and whenever. `None` if the session has no transport; then `EIO` is
+    /// answered.
     #[must_use]
     pub fn later(self) -> Option<Deferred> {
         let later = self.later?.clone();
+        if self.slot.has_ring() {
+            later.transport.upgrade()?.postpone(self.unique);
+        }
         let slot = later.slots.add_deferred(self.unique);
         // Nothing goes out now.
         *self.answer = Some(Answer::Nothing);

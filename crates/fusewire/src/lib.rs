@@ -60,14 +60,14 @@ pub use context::{Context, Slot, Slots};
 pub use filesystem::Filesystem;
 pub use fusewire_proto::init::{InitError, Wishes};
 pub use fusewire_proto::*;
-pub use handler::{Deferred, Handler, Reply};
+pub use handler::{Deferred, Handler, Manner, Reply};
 pub use handles::HandleTable;
 pub use inode_handle::InodeHandle;
 pub use inodes::InodeTable;
 pub use mounted::{Error, Mounted, mount};
 pub use notifier::Notifier;
 pub use path::{ByPath, PathEntry, PathFilesystem};
-pub use session::{Session, SessionConfig, SessionError};
+pub use session::{Channel, Session, SessionConfig, SessionError};
 pub use transport::Workers;
 
 /// The README's examples are compiled and run.

@@ -11,9 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use crate::handler::Handler;
-use crate::mount::{MountError, MountGuard, MountMethod, MountOptions, Unmount, UnmountError, prepare};
+use crate::mount::{MountError, MountGuard, MountMethod, MountOptions, Unmount, UnmountError, abort, prepare};
 use crate::notifier::Notifier;
-use crate::session::{Running, Session, SessionConfig, SessionEnd, SessionError, Start};
+use crate::session::{Origin, Running, Session, SessionConfig, SessionEnd, SessionError, Start, choose};
 use crate::transport::Device;
 
 /// Why a filesystem could not be mounted, served or unmounted. One line says which step failed, on what, and why.
@@ -51,12 +51,16 @@ pub fn mount<H: Handler + 'static>(
     let name = options.name().display().to_string();
     let session_error =
         |source| Error::Session { name: name.clone(), mountpoint: mountpoint.display().to_string(), source };
+    // Before anything is mounted, as a helper mounts in the first step.
+    let chosen = choose(config, filesystem.manner()).map_err(session_error)?;
     let prepared = prepare(mountpoint, options)?;
+    let origin = if prepared.method() == MountMethod::GivenFd { Origin::Given } else { Origin::Ours };
+    let chosen = chosen.with_device(config.channel, origin);
     let copy = || prepared.device().try_clone_to_owned().map_err(|error| session_error(SessionError::Thread(error)));
     let (device, watched) = (copy()?, copy()?);
     let synchronous = prepared.init_is_synchronous();
     let (finished, outcome) = channel();
-    let session = Session::new(Device::from(device), filesystem, config);
+    let session = Session::over_chosen(Device::from(device), filesystem, config, chosen).map_err(session_error)?;
     let mut running = session
         .spawn_after(move || if synchronous { wait_connected(&watched, &outcome) } else { wait_mounted(&outcome) })
         .map_err(session_error)?;
@@ -75,7 +79,7 @@ pub fn mount<H: Handler + 'static>(
     };
     let notifier = running.wait_open().map_err(session_error)?;
     tracing::debug!(mountpoint = %guard.mountpoint().display(), method = ?guard.method(), "mounted");
-    Ok(Mounted { name, guard, running, notifier })
+    Ok(Mounted { name, guard, running, notifier, given_up: false })
 }
 
 /// Waits until mounting is done.
@@ -112,7 +116,16 @@ pub struct Mounted {
     guard: MountGuard,
     running: Running,
     notifier: Notifier,
+    /// The session does not end, and is not waited for any more.
+    given_up: bool,
 }
+
+/// How long requests that are under way may take when a session is to end.
+const AT_WORK: Duration = Duration::from_millis(200);
+/// How long they may take when they were told that nobody waits for them.
+const INTERRUPTED: Duration = Duration::from_secs(1);
+/// How long they may take when their callers have seen an error.
+const STUCK: Duration = Duration::from_secs(3);
 
 impl Mounted {
     /// Where it is mounted, as an absolute path.
@@ -164,10 +177,12 @@ impl Mounted {
     }
 
     /// Unmounts it as soon as nobody uses it, and after `grace` in any case: whoever uses it then sees errors. Waits for the
-    /// end of the session.
+    /// end of the session, and a few seconds at most for handlers that block: they are told that their callers have given
+    /// up.
     ///
     /// # Errors
-    /// It could not be taken out of the tree, or the session came to a bad end.
+    /// It could not be taken out of the tree, the session came to a bad end, or a handler does not return
+    /// ([`SessionError::Stuck`]); that one is left to itself.
     pub fn end(&mut self, grace: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + grace;
         loop {
@@ -186,11 +201,31 @@ impl Mounted {
         let root = self.guard.root();
         self.guard.unmount(Unmount::Lazy)?;
         self.running.stop();
-        let ended = match root {
-            Ok(root) => poke(root, || self.running.wait()),
-            Err(_) => self.running.wait(),
+        let ended = match root.map(Arc::new) {
+            Ok(root) => poke(Arc::clone(&root), || self.wait_stopped(Some(&root))),
+            Err(_) => self.wait_stopped(None),
         };
         ended.map_err(|source| self.session_error(source))
+    }
+
+    /// Waits for the end of a session that was told to stop.
+    fn wait_stopped(&mut self, root: Option<&OwnedFd>) -> Result<(), SessionError> {
+        if let Some(ended) = self.running.wait_for(AT_WORK) {
+            return ended;
+        }
+        self.running.interrupt();
+        if let Some(ended) = self.running.wait_for(INTERRUPTED) {
+            return ended;
+        }
+        // Those who wait behind a handler that blocks are to be let go, at least.
+        let aborted = root.map_or(Err(io::ErrorKind::NotFound.into()), |root| abort(root.as_fd()));
+        if let Err(error) = aborted {
+            tracing::warn!(%error, "aborting the connection; whoever uses it waits for the filesystem to return");
+        }
+        self.running.wait_for(STUCK).unwrap_or_else(|| {
+            self.given_up = true;
+            Err(SessionError::Stuck)
+        })
     }
 
     fn session_error(&self, source: SessionError) -> Error {
@@ -208,7 +243,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if self.running.is_finished() {
+        if self.given_up || self.running.is_finished() {
             return;
         }
         if let Err(error) = self.end(Duration::ZERO) {
@@ -220,7 +255,7 @@ impl Drop for Mounted {
 /// Makes workers that wait in `/dev/fuse` look up, by requests through `root`, until `wait` returns.
 ///
 /// A worker that waits in a read cannot be called from there; a request wakes it, and it sees that it is to stop.
-fn poke<R>(root: OwnedFd, wait: impl FnOnce() -> R) -> R {
+fn poke<R>(root: Arc<OwnedFd>, wait: impl FnOnce() -> R) -> R {
     let over = Arc::new(AtomicBool::new(false));
     let over_there = Arc::clone(&over);
     // Not waited for: when nobody is left to answer, the last request ends with the connection.

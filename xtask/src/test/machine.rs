@@ -1,4 +1,4 @@
-//! Makes a root's machine ready for cases that run as an ordinary user. It does so only in CI or when asked.
+//! Makes a root's machine ready for cases that run as an ordinary user, or over io_uring. It does so only in CI or when asked.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,10 @@ use crate::workspace;
 /// The ordinary user that root's tests mount as.
 pub(crate) const TEST_USER: &str = "fusewire-test";
 
-/// Creates the test user and opens `/dev/fuse` to users, if we are root and may.
+/// Whether FUSE may use io_uring.
+const URING_SWITCH: &str = "/sys/module/fuse/parameters/enable_uring";
+
+/// Creates the test user, opens `/dev/fuse` to users and lets FUSE use io_uring, if we are root and may.
 pub(super) fn prepare(shell: &Shell, asked: bool) -> Result<()> {
     let root = nix::unistd::geteuid().is_root();
     ensure!(root || !asked, "--create-user: creating a user needs root");
@@ -30,6 +33,12 @@ pub(super) fn prepare(shell: &Shell, asked: bool) -> Result<()> {
             permissions.set_mode(0o666);
             fs::set_permissions(device, permissions).with_context(|| format!("making {device} mode 0666"))?;
         }
+    }
+    // A kernel without rings for FUSE has no such switch; the needs of cases tell so.
+    if let Ok(value) = fs::read_to_string(URING_SWITCH)
+        && value.trim() != "Y"
+    {
+        fs::write(URING_SWITCH, "Y").with_context(|| format!("writing Y to {URING_SWITCH}"))?;
     }
     Ok(())
 }

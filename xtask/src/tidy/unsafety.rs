@@ -10,6 +10,9 @@ pub(super) const UNSAFE_FILES: &[&str] = &[
     "crates/fusewire/src/inode_handle.rs",
     "crates/fusewire/src/mount/device.rs",
     "crates/fusewire/src/mount/watcher.rs",
+    "crates/fusewire/src/transport/ring/cpus.rs",
+    "crates/fusewire/src/transport/ring/entry.rs",
+    "crates/fusewire/src/transport/ring/submit.rs",
     "crates/fusewire-launch/src/daemonize.rs",
     "tests/tests/operations/raw.rs",
 ];

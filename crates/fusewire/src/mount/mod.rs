@@ -12,6 +12,7 @@
 //!   answered with an error makes `finish` fail with [`MountFault::InitRefused`]. An INIT that is never answered makes it wait for good.
 //! - Otherwise a read before `finish` returns gives EPERM.
 
+mod abort;
 mod device;
 mod error;
 mod guard;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
 
+pub(crate) use abort::abort;
 pub use error::{MountError, MountFault, UnmountError};
 pub use guard::{MountGuard, Unmount};
 pub use options::{MountFlag, MountMethod, MountOptions, RootKind};

@@ -7,7 +7,7 @@ use fusewire_proto::reply::{self, MAX_FIXED_BODY, ReplyBody, ReplyWriter};
 use fusewire_proto::{Errno, Incoming, Negotiated, ReplyHeader, Request, Unique, abi};
 
 use crate::handler::Handler;
-use crate::session::SessionError;
+use crate::session::{Channel, SessionError};
 use crate::transport::{Received, RequestBuffer, Transport};
 
 /// What this library serves: all but what belongs to virtio-fs, and what a transport must bring.
@@ -26,6 +26,7 @@ const HONOURED: InitFlags = InitFlags::all_named()
 pub(super) fn handshake(
     transport: &dyn Transport,
     handler: &impl Handler,
+    channel: Channel,
 ) -> Result<(Negotiated, Vec<u8>), SessionError> {
     let failed = |source| SessionError::Transport { transport: transport.name(), source };
     let mut buffer = RequestBuffer::new(abi::FUSE_MIN_READ_BUFFER);
@@ -34,7 +35,7 @@ pub(super) fn handshake(
             return Err(SessionError::Closed);
         };
         let unique = Incoming::identify(bytes).map_or(Unique(0), |(unique, _)| unique);
-        match decide(bytes, handler) {
+        match decide(bytes, handler, transport.offers(), channel) {
             Ok(Negotiation::Agreed(negotiated, reply)) => return Ok((negotiated, message(unique, Ok(reply))?)),
             // The kernel asks again with our major.
             Ok(Negotiation::AskAgain(reply)) => transport.send(&message(unique, Ok(reply))?).map_err(failed)?,
@@ -49,7 +50,12 @@ pub(super) fn handshake(
 }
 
 /// Decides what to answer to the first request.
-fn decide(bytes: &[u8], handler: &impl Handler) -> Result<Negotiation, SessionError> {
+fn decide(
+    bytes: &[u8],
+    handler: &impl Handler,
+    offers: InitFlags,
+    channel: Channel,
+) -> Result<Negotiation, SessionError> {
     let broken = |error| SessionError::Handshake(format!("{error}"));
     let incoming = Incoming::parse(bytes).map_err(broken)?;
     let (request, _) = Request::decode(&Negotiated::default(), &incoming).map_err(broken)?;
@@ -61,8 +67,12 @@ fn decide(bytes: &[u8], handler: &impl Handler) -> Result<Negotiation, SessionEr
         return Ok(Negotiation::AskAgain(reply));
     }
     let mut wishes = Wishes::default();
+    wishes.want(offers);
     handler.init(&offer, &mut wishes).map_err(SessionError::Refused)?;
-    Ok(negotiate(&offer, &wishes, HONOURED)?)
+    if channel == Channel::Ring {
+        wishes.require(offers);
+    }
+    Ok(negotiate(&offer, &wishes, HONOURED | offers)?)
 }
 
 /// The reply to `INIT`.

@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use fusewire_proto::init::InitError;
-use fusewire_proto::{Errno, Negotiated};
+use fusewire_proto::{Errno, InitFlags, Negotiated};
 
 use crate::handler::Handler;
 use crate::notifier::Notifier;
-use crate::transport::{Transport, Workers, serve};
+use crate::transport::{Device, Ring, Transport, Workers, serve};
 
+mod channel;
 mod handshake;
 mod running;
 mod service;
 
+pub use channel::Channel;
+pub(crate) use channel::{Chosen, Origin, choose};
 pub(crate) use running::Start;
 pub use running::{Running, SessionEnd};
 pub use service::Connection;
@@ -28,6 +31,8 @@ pub use service::Connection;
 pub struct SessionConfig {
     /// How many threads may serve it.
     pub workers: Workers,
+    /// How requests come in.
+    pub channel: Channel,
 }
 
 impl SessionConfig {
@@ -35,6 +40,12 @@ impl SessionConfig {
     #[must_use]
     pub fn workers(self, workers: Workers) -> Self {
         Self { workers, ..self }
+    }
+
+    /// The same with requests coming in this way.
+    #[must_use]
+    pub fn channel(self, channel: Channel) -> Self {
+        Self { channel, ..self }
     }
 }
 
@@ -62,6 +73,12 @@ pub enum SessionError {
         /// Why.
         source: io::Error,
     },
+    /// io_uring was asked for, and cannot be had.
+    #[error("using io_uring: {0}")]
+    NoRing(String),
+    /// Handlers did not return when the session was to end. They are left to themselves, and nobody waits for their answers.
+    #[error("waiting for the end: the filesystem is still at a request")]
+    Stuck,
     /// A thread could not be started.
     #[error("starting the thread of the session: {0}")]
     Thread(io::Error),
@@ -75,13 +92,42 @@ pub struct Session<H> {
     transport: Arc<dyn Transport>,
     handler: H,
     config: SessionConfig,
+    /// What was chosen, if there was a choice.
+    chosen: Option<Chosen>,
 }
 
 impl<H: Handler> Session<H> {
     /// A session of `handler` over `transport`. Nothing is received yet.
     #[must_use]
     pub fn new(transport: impl Transport + 'static, handler: H, config: SessionConfig) -> Self {
-        Self { transport: Arc::new(transport), handler, config }
+        Self { transport: Arc::new(transport), handler, config, chosen: None }
+    }
+
+    /// A session over a device, by the channel that `config` says.
+    ///
+    /// # Errors
+    /// [`Channel::Ring`] cannot be had.
+    pub fn over_device(device: Device, handler: H, config: SessionConfig) -> Result<Self, SessionError> {
+        let chosen = choose(config, handler.manner())?;
+        Self::over_chosen(device, handler, config, chosen)
+    }
+
+    /// As [`over_device`](Self::over_device), when it was chosen before.
+    pub(crate) fn over_chosen(
+        device: Device,
+        handler: H,
+        config: SessionConfig,
+        chosen: Chosen,
+    ) -> Result<Self, SessionError> {
+        let session = match &chosen {
+            Chosen::Device(_) => Self::new(device, handler, config),
+            Chosen::Ring => {
+                let ring =
+                    Ring::new(device, config.workers).map_err(|error| SessionError::NoRing(error.to_string()))?;
+                Self::new(ring, handler, config)
+            }
+        };
+        Ok(Self { chosen: Some(chosen), ..session })
     }
 
     /// Receives `INIT` and answers it; then the connection is open.
@@ -90,14 +136,22 @@ impl<H: Handler> Session<H> {
     /// The kernel is too old, something that is required cannot be had, or receiving fails. `INIT` is answered with an error
     /// then, so that whoever mounts does not wait.
     pub fn open(self) -> Result<Open<H>, SessionError> {
-        let Self { transport, handler, config } = self;
+        let Self { transport, handler, config, chosen } = self;
         let failed = |source| SessionError::Transport { transport: transport.name(), source };
-        let (negotiated, reply) = handshake::handshake(&*transport, &handler)?;
+        let (negotiated, reply) = handshake::handshake(&*transport, &handler, config.channel)?;
+        transport.prepare(&negotiated).map_err(failed)?;
         let notifier = Notifier::new(Arc::downgrade(&transport), negotiated);
         // Before the answer: as soon as the kernel has it, requests may come.
         handler.ready(&negotiated, &notifier);
         transport.send(&reply).map_err(failed)?;
         tracing::debug!(?negotiated, "the connection is open");
+        match chosen {
+            None => {}
+            Some(Chosen::Ring) if !negotiated.has(InitFlags::OVER_IO_URING) => {
+                tracing::info!("requests come through /dev/fuse: kernel and filesystem did not agree on io_uring");
+            }
+            Some(chosen) => tracing::info!("requests come through {chosen}"),
+        }
         let connection = Connection::new(handler, negotiated).over(Arc::downgrade(&transport));
         Ok(Open { transport, connection, config, notifier, stop: Arc::default() })
     }
@@ -137,7 +191,17 @@ impl<H: Handler> Open<H> {
     /// Receiving failed. An end of the connection, orderly or not, is no error.
     pub fn serve(self) -> Result<(), SessionError> {
         let Self { transport, connection, config, notifier: _, stop } = self;
-        let result = serve(&*transport, &connection, connection.slots(), &stop, config.workers);
+        let slots = connection.slots();
+        let result = std::thread::scope(|scope| {
+            let mut workers = config.workers;
+            if connection.negotiated().has(InitFlags::OVER_IO_URING) {
+                workers = workers.beside_rings();
+                scope.spawn(|| transport.serve_beside(&connection, slots, connection.negotiated()));
+            }
+            let result = serve(&*transport, &connection, slots, &stop, workers);
+            transport.close();
+            result
+        });
         connection.close();
         result.map_err(|source| SessionError::Transport { transport: transport.name(), source })
     }

@@ -5,7 +5,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use crate::context::Slots;
 use crate::handler::Handler;
 use crate::notifier::Notifier;
 use crate::session::{Session, SessionError};
@@ -36,7 +38,7 @@ impl<H: Handler + 'static> Session<H> {
                 }
                 let mut open = self.open()?;
                 open.stop = stop_there;
-                progress_there.set(Phase::Open(open.notifier.clone()));
+                progress_there.set(Phase::Open(open.notifier.clone(), open.connection.shared_slots()));
                 open.serve()
             })
             .map_err(SessionError::Thread)?;
@@ -64,7 +66,7 @@ struct Progress {
 enum Phase {
     #[default]
     Opening,
-    Open(Notifier),
+    Open(Notifier, Arc<Slots>),
     Closed,
 }
 
@@ -76,6 +78,13 @@ impl Progress {
     fn set(&self, phase: Phase) {
         *self.phase() = phase;
         self.changed.notify_all();
+    }
+
+    /// Whether it is closed before so much time has passed.
+    fn wait_closed_for(&self, time: Duration) -> bool {
+        let open = |phase: &mut Phase| !matches!(phase, Phase::Closed);
+        let waited = self.changed.wait_timeout_while(self.phase(), time, open);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     fn wait_closed(&self) {
@@ -91,7 +100,7 @@ impl Progress {
         loop {
             match &*phase {
                 Phase::Opening => phase = self.changed.wait(phase).unwrap_or_else(PoisonError::into_inner),
-                Phase::Open(notifier) => return Some(notifier.clone()),
+                Phase::Open(notifier, _) => return Some(notifier.clone()),
                 Phase::Closed => return None,
             }
         }
@@ -152,7 +161,20 @@ impl Running {
         }
     }
 
-    /// Asks the session to stop. Over a socket it does so at once; a worker that waits in `/dev/fuse` stops after its next
+    /// As [`wait`](Self::wait), but no longer than `time`: `None` if it is not over then.
+    pub(crate) fn wait_for(&mut self, time: Duration) -> Option<Result<(), SessionError>> {
+        self.progress.wait_closed_for(time).then(|| self.wait())
+    }
+
+    /// Tells all requests that are under way that their callers have given up.
+    pub(crate) fn interrupt(&self) {
+        let slots = if let Phase::Open(_, slots) = &*self.progress.phase() { Some(Arc::clone(slots)) } else { None };
+        if let Some(slots) = slots {
+            slots.interrupt_all();
+        }
+    }
+
+    /// Asks the session to stop. Over a socket or io_uring it does so at once; a worker that waits in `/dev/fuse` stops after its next
     /// request.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);

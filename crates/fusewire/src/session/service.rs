@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use fusewire_proto::{DecodeError, Errno, Incoming, Negotiated, NodeId, Opcode, Request, abi};
 
 use crate::context::{Context, Outcome, Slot, Slots};
-use crate::handler::{Handler, Later, Reply};
+use crate::handler::{Handler, Later, Manner, Reply};
 use crate::notifier::Serving;
 use crate::transport::{Answer, Service, Transport};
 
@@ -66,6 +66,10 @@ impl<H: Handler> Connection<H> {
         &self.slots
     }
 
+    pub(super) fn shared_slots(&self) -> Arc<Slots> {
+        Arc::clone(&self.slots)
+    }
+
     /// The connection is over; the filesystem is told, once.
     pub fn close(&self) {
         let first = !self.destroyed.swap(true, Ordering::SeqCst);
@@ -104,12 +108,13 @@ impl<H: Handler> Service for Connection<H> {
         if let Some(answer) = self.answer_itself(&request) {
             return answer;
         }
-        let transport = self.later.as_ref().map(|later| &later.transport);
+        // What is lent to a request in a ring is copied: the reply is in the entry.
+        let transport = self.later.as_ref().filter(|_| !slot.has_ring()).map(|later| &later.transport);
         let cx = Context::new(*header, extensions, &self.negotiated, slot).over(transport);
         let _serving = Serving::nodes(request.node(), second_node(&request));
         let mut answer = None;
         let token = (header.unique, incoming.opcode);
-        let reply = Reply::new(token, &self.negotiated, room, &mut answer, self.later.as_ref());
+        let reply = Reply::new(token, &self.negotiated, room, &mut answer, (self.later.as_ref(), slot));
         let handled = catch_unwind(AssertUnwindSafe(|| self.handler.handle(&cx, request, reply)));
         let answer = answer.unwrap_or_else(|| {
             let why =
@@ -134,6 +139,10 @@ impl<H: Handler> Service for Connection<H> {
 
     fn room(&self) -> usize {
         usize::try_from(self.negotiated.max_data()).unwrap_or(LEAST_ROOM).max(LEAST_ROOM)
+    }
+
+    fn manner(&self) -> Manner {
+        self.handler.manner()
     }
 
     fn longest_request(&self) -> usize {

@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fusewire_proto::BackingId;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 use rustix::io::Errno;
@@ -35,7 +36,42 @@ impl AsFd for Device {
     }
 }
 
+/// What a look at the device brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    /// A request of so many bytes.
+    Request(usize),
+    /// There is none at the moment.
+    Nothing,
+    /// The connection is over.
+    End,
+}
+
 impl Device {
+    /// Takes a request into `room`, if there is one. Waits for it, unless the device never waits.
+    pub(super) fn take(&self, room: &mut [u8]) -> io::Result<Got> {
+        loop {
+            match rustix::io::read(&self.fd, &mut *room) {
+                // A socket whose other end is closed.
+                Ok(0) => return Ok(Got::End),
+                Ok(length) => return Ok(Got::Request(length)),
+                // ENOENT: the caller was killed before its request was read (fs/fuse/dev.c fuse_dev_do_read()).
+                Err(Errno::INTR | Errno::NOENT) => {}
+                Err(Errno::AGAIN) => return Ok(Got::Nothing),
+                // ENODEV: unmounted. ECONNABORTED: aborted, with the capability ABORT_ERROR. ECONNRESET: of a socket.
+                Err(Errno::NODEV | Errno::CONNABORTED | Errno::CONNRESET) => return Ok(Got::End),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// From now on [`take`](Self::take) does not wait, through whichever descriptor of this open device.
+    pub(super) fn never_wait(&self) -> io::Result<()> {
+        let flags = OFlag::from_bits_retain(fcntl(&self.fd, FcntlArg::F_GETFL)?);
+        fcntl(&self.fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        Ok(())
+    }
+
     /// Waits, without a limit, until there is something to read or the connection is over.
     fn wait(&self) -> io::Result<()> {
         let mut polled = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
@@ -54,16 +90,10 @@ impl Transport for Device {
     fn receive<'b>(&self, buffer: &'b mut RequestBuffer) -> io::Result<Received<'b>> {
         let room = buffer.room();
         loop {
-            match rustix::io::read(&self.fd, &mut *room) {
-                // A socket whose other end is closed.
-                Ok(0) => return Ok(Received::End),
-                Ok(length) => return Ok(Received::Request(room.get(..length).unwrap_or(&[]))),
-                // ENOENT: the caller was killed before its request was read (fs/fuse/dev.c fuse_dev_do_read()).
-                Err(Errno::INTR | Errno::NOENT) => {}
-                Err(Errno::AGAIN) => self.wait()?,
-                // ENODEV: unmounted. ECONNABORTED: aborted, with the capability ABORT_ERROR. ECONNRESET: of a socket.
-                Err(Errno::NODEV | Errno::CONNABORTED | Errno::CONNRESET) => return Ok(Received::End),
-                Err(error) => return Err(error.into()),
+            match self.take(room)? {
+                Got::Request(length) => return Ok(Received::Request(room.get(..length).unwrap_or(&[]))),
+                Got::Nothing => self.wait()?,
+                Got::End => return Ok(Received::End),
             }
         }
     }

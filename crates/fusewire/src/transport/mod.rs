@@ -5,19 +5,23 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use fusewire_proto::{BackingId, Errno, Incoming, Opcode, ReplyHeader, Unique};
+use fusewire_proto::{BackingId, Errno, Incoming, InitFlags, Negotiated, Opcode, ReplyHeader, Unique};
 
 mod buffer;
 mod device;
 mod policy;
 mod pool;
+mod ring;
 
 pub use buffer::{ReplyBuffer, RequestBuffer};
 pub use device::Device;
 pub use pool::Workers;
 pub(crate) use pool::{report, send, serve};
+pub use ring::Ring;
+pub(crate) use ring::check as check_rings;
 
-use crate::context::Slot;
+use crate::context::{Slot, Slots};
+use crate::handler::Manner;
 
 /// A way to and from the kernel, or whoever plays it. Whole messages, in both directions, from any thread.
 ///
@@ -116,6 +120,32 @@ pub trait Transport: Send + Sync {
         Err(Errno::EOPNOTSUPP.into())
     }
 
+    /// Capabilities of the connection that this transport brings with it; they are asked for.
+    fn offers(&self) -> InitFlags {
+        InitFlags::empty()
+    }
+
+    /// Gets ready for a connection on which `negotiated` was agreed. Called once, before `INIT` is answered.
+    ///
+    /// # Errors
+    /// What makes going on impossible.
+    fn prepare(&self, negotiated: &Negotiated) -> io::Result<()> {
+        let _ = negotiated;
+        Ok(())
+    }
+
+    /// The handler of `unique`, which has not returned, is going to answer it later, with [`send`](Self::send). Told only of
+    /// requests that do not come through [`receive`](Self::receive).
+    fn postpone(&self, unique: Unique) {
+        let _ = unique;
+    }
+
+    /// Serves requests that do not come through [`receive`](Self::receive), until the connection ends. Called once, in a
+    /// thread of its own, if [`offers`](Self::offers) has anything.
+    fn serve_beside(&self, service: &dyn Service, slots: &Slots, negotiated: &Negotiated) {
+        let _ = (service, slots, negotiated);
+    }
+
     /// Makes waiting receivers return, if the transport can. The connection is not used after that.
     fn close(&self) {}
 }
@@ -164,6 +194,9 @@ pub trait Service: Send + Sync {
 
     /// How long a request may be at most, in bytes.
     fn longest_request(&self) -> usize;
+
+    /// When requests are answered.
+    fn manner(&self) -> Manner;
 }
 
 /// What goes back for a request.

@@ -37,6 +37,17 @@ impl Workers {
         Self { most: 1 }
     }
 
+    /// How many of them may have rings, where requests come through io_uring. The others are for what still comes through
+    /// `/dev/fuse`.
+    pub(super) fn with_rings(self) -> usize {
+        self.most - self.beside_rings().most
+    }
+
+    /// How many of them are for `/dev/fuse`, where requests come through io_uring.
+    pub(crate) fn beside_rings(self) -> Self {
+        Self::at_most((self.most / 8).max(1))
+    }
+
     /// No more than `most` threads, and at least one.
     #[must_use]
     pub const fn at_most(most: usize) -> Self {
@@ -125,6 +136,10 @@ impl Pool<'_> {
     }
 
     fn end(&self, failure: Option<io::Error>) {
+        // Nobody waits for answers any more, unless it is we who stop.
+        if !self.stop.load(Ordering::SeqCst) {
+            self.slots.interrupt_all();
+        }
         let mut roster = self.roster();
         self.ended.store(true, Ordering::SeqCst);
         if roster.failure.is_none() {

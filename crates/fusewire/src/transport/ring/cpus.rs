@@ -1,0 +1,65 @@
+//! Which CPUs there may be, and keeping a thread on one of them.
+//!
+//! A queue of FUSE belongs to a CPU that may come online, whether or not it is. How many workers it has is not decided here.
+#![expect(unsafe_code, reason = "the scheduling policy of a thread has no safe wrapper")]
+
+use std::io;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// The numbers of all possible CPUs, in order: each of them needs an entry before the kernel uses any ring.
+///
+/// # Errors
+/// `/sys` is not there, or says something else than a list.
+pub(super) fn possible() -> io::Result<Vec<u16>> {
+    const PATH: &str = "/sys/devices/system/cpu/possible";
+    let failed = |error: io::Error| io::Error::new(error.kind(), format!("reading {PATH}: {error}"));
+    let list = std::fs::read_to_string(PATH).map_err(failed)?;
+    let unlike = || failed(io::Error::new(io::ErrorKind::InvalidData, format!("{list:?} is no list of CPUs")));
+    parse(list.trim()).ok_or_else(unlike)
+}
+
+/// Reads `0-3,8,10-11`.
+fn parse(list: &str) -> Option<Vec<u16>> {
+    let mut cpus = Vec::new();
+    for range in list.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        cpus.extend(first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?);
+    }
+    Some(cpus)
+}
+
+/// Keeps this thread on a CPU. One that is not online, or not ours to use, keeps nobody: then the thread stays where it may.
+pub(super) fn stay_on(cpu: u16) {
+    let mut set = CpuSet::new();
+    let pinned = set.set(usize::from(cpu)).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
+    if let Err(error) = pinned {
+        tracing::debug!(%error, cpu, "keeping a worker on its CPU");
+    }
+}
+
+/// Tells the scheduler that this thread need not run at once when it is woken: whoever asks fills its queue first.
+pub(super) fn let_callers_go_on() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    let policy = libc::SCHED_BATCH | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the pointer is to a live value that the call only reads; 0 means this thread.
+    let done = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+    if done != 0 {
+        tracing::debug!(error = %io::Error::last_os_error(), "choosing batch scheduling");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus_are_read_as_the_kernel_writes_them() {
+        assert_eq!(parse("0"), Some(vec![0]));
+        assert_eq!(parse("0-1"), Some(vec![0, 1]));
+        assert_eq!(parse("0-2,5,7-8"), Some(vec![0, 1, 2, 5, 7, 8]));
+        assert_eq!(parse("x"), None);
+        assert_eq!(parse(""), None);
+    }
+}

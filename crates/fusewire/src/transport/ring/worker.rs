@@ -1,0 +1,157 @@
+//! A worker with a ring of its own: serves requests of one queue, and hands each reply over with the same system call that
+//! waits for the next request.
+//!
+//! It stays on the CPU of its queue, so a caller is answered without waking another CPU. It begins with one request, whose
+//! entry becomes its own: then no request ever waits for a handler that blocks. Who starts workers is in `reserve`.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fusewire_proto::Errno;
+use fusewire_proto::uring::{decode_entry, identify_entry};
+
+use super::cpus;
+use super::entry::{Entry, Ids, Parts};
+use super::postponed::{Mailbox, Postponed};
+use super::queue::Queue;
+use super::submit::{Event, Submitter};
+use crate::context::{Slot, Slots};
+use crate::transport::{Answer, Service};
+
+/// Longest names and data of a request that are moved out of the way of its reply, in bytes.
+const ASIDE: usize = 4096;
+/// Room for the reply to a request whose data stay where they are: an ioctl's at most, in bytes.
+const REPLY_ASIDE: usize = 64 << 10;
+
+/// What all who have rings in a session share.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'j> {
+    pub(super) device: BorrowedFd<'j>,
+    pub(super) service: &'j dyn Service,
+    pub(super) slots: &'j Slots,
+    pub(super) postponed: &'j Postponed,
+    pub(super) closing: &'j AtomicBool,
+    /// Bytes of payload of an entry.
+    pub(super) payload: usize,
+}
+
+/// A thread that serves a queue.
+pub(super) struct Worker<'j> {
+    shared: Shared<'j>,
+    queue: &'j Queue,
+    ring: Submitter<'j>,
+    slot: &'j Slot,
+    mailbox: &'j Arc<Mailbox>,
+    /// Where what is in the way of a reply is moved to, or the reply itself.
+    aside: Vec<u8>,
+}
+
+/// Serves `queue`, beginning with the request in `first`, until `mailbox` is told of the end.
+///
+/// # Errors
+/// There is no ring, and `first` comes back unanswered; or the ring is of no more use.
+pub(super) fn run(
+    shared: Shared<'_>,
+    queue: &Queue,
+    mailbox: &Arc<Mailbox>,
+    first: Entry,
+) -> Result<(), (io::Error, Option<Entry>)> {
+    cpus::stay_on(queue.cpu);
+    cpus::let_callers_go_on();
+    let ring = match Submitter::new(shared.device, mailbox.bell(), 1) {
+        Ok(ring) => ring,
+        Err(error) => return Err((error, Some(first))),
+    };
+    let slot = shared.slots.add_ring();
+    let aside = vec![0; REPLY_ASIDE];
+    let result = Worker { shared, queue, ring, slot: &slot, mailbox, aside }.run(first);
+    shared.slots.remove(&slot);
+    result.map_err(|error| (error, None))
+}
+
+impl Worker<'_> {
+    fn run(&mut self, first: Entry) -> io::Result<()> {
+        self.ring.listen()?;
+        self.serve(first)?;
+        let mut answered = Vec::new();
+        loop {
+            while let Some(entry) = self.queue.take() {
+                self.serve(entry)?;
+            }
+            self.ring.wait()?;
+            let mut rung = false;
+            while let Some(event) = self.ring.reap() {
+                match event {
+                    Event::Request(entry) => self.serve(entry)?,
+                    Event::Bell => rung = true,
+                    Event::Over | Event::TooEarly(_) => {}
+                    Event::Refused(error) => return Err(error),
+                }
+            }
+            if rung {
+                self.mailbox.empty(&mut answered);
+                for (entry, ids) in answered.drain(..) {
+                    self.ring.commit(entry, ids.commit)?;
+                }
+                if self.shared.closing.load(Ordering::SeqCst) {
+                    // What is answered goes out; who asked and got no answer sees the connection end.
+                    return self.ring.flush();
+                }
+                self.ring.listen()?;
+            }
+        }
+    }
+
+    /// Serves the request that an entry holds, and submits the entry again with the reply in it.
+    fn serve(&mut self, mut entry: Entry) -> io::Result<()> {
+        let (ids, answer) = answer(&self.shared, self.slot, entry.parts(), &mut self.aside);
+        self.slot.end();
+        if answer != Answer::Nothing {
+            entry.finish(ids, answer);
+            return self.ring.commit(entry, ids.commit);
+        }
+        match self.shared.postponed.put_away(entry, ids, self.mailbox) {
+            Some(entry) => self.ring.commit(entry, ids.commit),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Serves the request in `parts`; the body of the reply is in the payload afterwards.
+fn answer(shared: &Shared<'_>, slot: &Slot, parts: Parts<'_>, aside: &mut [u8]) -> (Ids, Answer) {
+    let Parts { header, payload } = parts;
+    let (commit, unique, opcode) = identify_entry(header);
+    let ids = Ids { commit, unique };
+    let service = shared.service;
+    let (entry, incoming) = match decode_entry(header, payload) {
+        Ok(decoded) => decoded,
+        Err(error) => return (ids, service.refuse(opcode, error)),
+    };
+    shared.slots.begin_in_ring(slot, unique);
+    let size = usize::try_from(entry.payload_size).unwrap_or(usize::MAX);
+    if size > ASIDE {
+        // Data stay where they are, and the reply, which is short then, is moved.
+        let answer = match service.serve(slot, &incoming, aside) {
+            Answer::Body(length) => match (payload.get_mut(..length), aside.get(..length)) {
+                (Some(place), Some(body)) => {
+                    place.copy_from_slice(body);
+                    Answer::Body(length)
+                }
+                _ => Answer::Error(Errno::EIO),
+            },
+            other => other,
+        };
+        return (ids, answer);
+    }
+    // Short names go out of the way, and the reply is made where the kernel takes it from.
+    let (Some(names), Some(place)) = (payload.get(..size), aside.get_mut(..size)) else {
+        return (ids, Answer::Error(Errno::EIO));
+    };
+    place.copy_from_slice(names);
+    match decode_entry(header, place) {
+        Ok((_, incoming)) => (ids, service.serve(slot, &incoming, payload)),
+        Err(error) => (ids, service.refuse(opcode, error)),
+    }
+}
