@@ -6,7 +6,7 @@ const SHOWN: &str = include_str!("first.rs");
 fn shows_the_test(path: &str) {
     let (_, code) = SHOWN.split_once("\n\n").expect("the comment at the head ends");
     let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("reading {path}: {error}"));
+    let text = std::fs::read_to_string(&path).expect("reading the file");
     assert!(text.contains(&format!("```rust\n{code}```\n")), "{path} does not show tests/first.rs:\n{code}");
 }
 
