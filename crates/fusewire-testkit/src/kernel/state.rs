@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) ended: bool,
     /// Somebody is receiving.
     pub(crate) receiving: bool,
+    /// How many wait for the one who is receiving.
+    pub(crate) waiting: usize,
     /// The connection is being closed, or is.
     pub(crate) closed: bool,
     /// What the daemon has answered with `ENOSYS`, as far as the kernel remembers that.

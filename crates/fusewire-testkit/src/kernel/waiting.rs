@@ -74,8 +74,10 @@ impl Kernel {
         patience: Duration,
     ) -> (MutexGuard<'s, State>, bool) {
         if state.receiving {
-            let (state, _) =
+            state.waiting += 1;
+            let (mut state, _) =
                 self.shared.bell.wait_timeout(state, patience.max(TURN)).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
             return (state, false);
         }
         state.receiving = true;
@@ -90,7 +92,10 @@ impl Kernel {
             Ok(Received::Quiet) => quiet = true,
             Ok(Received::End) | Err(_) => state.ended = true,
         }
-        self.shared.bell.notify_all();
+        // Ringing is a system call.
+        if state.waiting > 0 {
+            self.shared.bell.notify_all();
+        }
         (state, quiet)
     }
 
