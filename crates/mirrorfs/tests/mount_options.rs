@@ -349,7 +349,7 @@ fn full_disk_is_told_and_nothing_is_lost_that_was_written() {
         if again != Some(libc::ENOSPC) || std::time::Instant::now() > deadline {
             break again;
         }
-        std::thread::yield_now();
+        thread::yield_now();
     };
     nix::mount::umount2(&small, nix::mount::MntFlags::MNT_DETACH).expect("taking it away");
     assert_eq!((errno(written), too_much, again), (None, Some(libc::ENOSPC), None));
