@@ -11,8 +11,8 @@ use super::package::{self, Apt};
 
 /// Packages that depend on the distribution's current kernel. The cloud flavour has what a guest needs and little else.
 const META_PACKAGES: &[&str] = &["linux-image-cloud-amd64", "linux-image-amd64"];
-/// Kernel packages of which a matrix takes the newest of each series.
-const MATRIX: &str = "^linux-image-[0-9].*-cloud-amd64$";
+/// Kernel packages of which a matrix takes the newest of each series; a package with two numbers only points to another.
+const MATRIX: &str = r"^linux-image-[0-9]+\.[0-9]+\.[0-9].*-cloud-amd64$";
 const PREFIX: &str = "linux-image-";
 
 /// A kernel that can be booted.
@@ -56,12 +56,16 @@ impl Kernel {
         }
     }
 
-    /// One kernel of each series that Debian's archive has, oldest first.
-    pub(super) fn of_every_series(store: &Path) -> Result<Vec<Self>> {
+    /// The newest package of each series that Debian's archive has, oldest first, with its kernel if it can be fetched.
+    pub(super) fn of_every_series(store: &Path) -> Result<Vec<(String, Result<Self>)>> {
         let apt = Apt::of_debian(store)?;
         let packages = newest_of_each_series(apt.search(MATRIX));
         ensure!(!packages.is_empty(), "finding kernels: apt-cache knows no package {MATRIX}");
-        packages.iter().map(|package| Self::from(&apt, store, package)).collect()
+        let fetched = |package: String| {
+            let kernel = Self::from(&apt, store, &package);
+            (package, kernel)
+        };
+        Ok(packages.into_iter().map(fetched).collect())
     }
 
     fn of_package(store: &Path, package: &str) -> Result<Self> {

@@ -23,40 +23,51 @@ struct Row {
     time: Duration,
     /// Names of what failed.
     failed: Vec<String>,
+    /// What else there is to say.
+    remark: String,
+}
+
+impl Row {
+    fn new(release: String) -> Self {
+        let (totals, time) = (Totals::default(), Duration::ZERO);
+        Self { release, minor: None, totals, time, failed: Vec::new(), remark: String::new() }
+    }
+
+    fn fill(&mut self, release: String, Ran { cases, minor, .. }: Ran) {
+        let failed = cases.iter().filter(|case| matches!(case.outcome, Outcome::Failed(_)));
+        self.failed = failed.map(|case| case.name.clone()).collect();
+        self.totals = Totals::of_cases(&cases);
+        self.minor = (minor > 0).then_some(minor);
+        self.release = release;
+    }
 }
 
 /// Runs the chosen cases on every kernel.
 pub(super) fn run(shell: &Shell, store: &Path, args: &Args) -> Result<ExitCode> {
     let kernels = Kernel::of_every_series(store)?;
     let mut rows = Vec::new();
-    for kernel in &kernels {
+    for (package, kernel) in kernels {
         println!();
         let start = Instant::now();
-        match run_on(shell, store, kernel, args) {
-            Ok(Some(Ran { cases, minor, .. })) => rows.push(Row {
-                release: kernel.release.clone(),
-                minor: (minor > 0).then_some(minor),
-                totals: Totals::of_cases(&cases),
-                time: start.elapsed(),
-                failed: cases
-                    .iter()
-                    .filter(|case| matches!(case.outcome, Outcome::Failed(_)))
-                    .map(|case| case.name.clone())
-                    .collect(),
-            }),
-            Ok(None) => {}
-            Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => {
-                println!("FAILED kernel {}: {error:#}", kernel.release);
-                rows.push(Row {
-                    release: kernel.release.clone(),
-                    minor: None,
-                    totals: Totals { failed: 1, ..Totals::default() },
-                    time: start.elapsed(),
-                    failed: vec![format!("{error:#}")],
-                });
-            }
+        let mut row = Row::new(package);
+        match kernel {
+            // That it cannot be had is no fault of what is tested.
+            Err(error) => row.remark = format!("skipped: {error:#}"),
+            Ok(kernel) => match run_on(shell, store, &kernel, args) {
+                Ok(Some(ran)) => row.fill(kernel.release, ran),
+                Ok(None) => {}
+                Err(error) if error.is::<Interrupted>() => return Err(error),
+                Err(error) => {
+                    row.totals.failed = 1;
+                    row.remark = format!("FAILED: {error:#}");
+                }
+            },
         }
+        if !row.remark.is_empty() {
+            println!("{}: {}", row.release, row.remark);
+        }
+        row.time = start.elapsed();
+        rows.push(row);
     }
     // A smoke run, or part of the cases, may have none that run here.
     if !args.smoke && args.filter.is_none() {
@@ -64,13 +75,8 @@ pub(super) fn run(shell: &Shell, store: &Path, args: &Args) -> Result<ExitCode> 
         let start = Instant::now();
         let (totals, minor) = test::run_mounting().context("on this machine's kernel")?;
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        rows.push(Row {
-            release: format!("{} (this machine)", release.trim()),
-            minor,
-            totals,
-            time: start.elapsed(),
-            failed: Vec::new(),
-        });
+        let here = Row::new(format!("{} (this machine)", release.trim()));
+        rows.push(Row { minor, totals, time: start.elapsed(), ..here });
     }
     print!("{}", table(&rows));
     let good = rows.iter().all(|row| row.totals.failed == 0);
@@ -91,6 +97,9 @@ fn table(rows: &[Row]) -> String {
         line([release, &protocol, &passed, &failed, &skipped, &format!("{} s", time.as_secs())]);
     }
     for row in rows {
+        if !row.remark.is_empty() {
+            writeln!(text, "{}: {}", row.release, row.remark).expect("writing to a string cannot fail");
+        }
         for name in &row.failed {
             writeln!(text, "FAILED on {}: {name}", row.release).expect("writing to a string cannot fail");
         }
@@ -110,6 +119,7 @@ mod tests {
             totals: Totals { passed: 3, failed: failed.len(), skipped: 1 },
             time: Duration::from_secs(70),
             failed: failed.iter().map(|name| (*name).to_owned()).collect(),
+            remark: String::new(),
         };
         let text = table(&[row("5.10.0-46-cloud-amd64", Some(32), &[]), row("7.3", None, &["a b"])]);
         assert!(
