@@ -1,20 +1,21 @@
 //! In the steady state no request costs an allocation, from the device to the filesystem and back: counted by the
 //! allocator of this process, over a whole session on a real mount.
 //!
-//! It is the only test of this program, since the count is that of the whole process.
+//! There are no other tests in this program, since the count is that of the whole process.
 #![forbid(unsafe_code)]
 
 use std::alloc::System;
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use fusewire::mount::MountOptions;
 use fusewire::reply::Dirent;
 use fusewire::{
-    Attr, Context, Errno, FileHandle, FileType, Filesystem, Name, NodeId, OpenedFlags, SessionConfig, Workers, op,
-    reply, sink,
+    Attr, Channel, Context, Errno, FileHandle, FileType, Filesystem, Name, NodeId, OpenedFlags, SessionConfig, Workers,
+    op, reply, sink,
 };
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Whence, lseek};
@@ -101,8 +102,24 @@ const CALLS: &[(&str, Call)] = &[
 
 #[test]
 fn no_request_allocates_in_the_steady_state() {
+    count(SessionConfig::default().workers(Workers::single()));
+}
+
+mod io_uring {
+    use super::*;
+
+    #[test]
+    fn no_request_allocates_in_the_steady_state() {
+        count(SessionConfig::default().channel(Channel::Ring));
+    }
+}
+
+/// Requests over a mount of its own, and what they allocate.
+fn count(config: SessionConfig) {
+    // The count is that of the whole process.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock();
     let directory = tempfile::tempdir().expect("a directory");
-    let config = SessionConfig::default().workers(Workers::single());
     let options = MountOptions::new().subtype("plain");
     let mounted = fusewire::mount(Plain, directory.path(), &options, config).expect("mounting");
     let path = directory.path().join("file");

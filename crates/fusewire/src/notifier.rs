@@ -9,7 +9,9 @@ use std::os::fd::AsFd;
 use std::sync::Weak;
 
 use fusewire_proto::op::WireList;
-use fusewire_proto::{Errno, InvalEntryFlags, Name, Negotiated, NodeId, Notification, NotifyUnique, PollHandle};
+use fusewire_proto::{
+    Errno, InitFlags, InvalEntryFlags, Name, Negotiated, NodeId, Notification, NotifyUnique, PollHandle,
+};
 
 use crate::backing::Backing;
 use crate::transport::Transport;
@@ -135,9 +137,11 @@ impl Notifier {
     /// [`Filesystem::notify_reply`](crate::Filesystem::notify_reply) with the same `notify_unique`. Since 7.15.
     ///
     /// # Errors
-    /// As [`inval_inode`](Self::inval_inode); `EINVAL` if the node is not a regular file.
+    /// As [`inval_inode`](Self::inval_inode); `EINVAL` if the node is not a regular file; `EOPNOTSUPP` if requests come through
+    /// io_uring, as the kernel (6.18) leaves out there where the data begin.
     pub fn retrieve(&self, notify_unique: NotifyUnique, node: NodeId, offset: u64, size: u32) -> Result<(), Errno> {
         self.check(node)?;
+        self.check_no_rings()?;
         self.send(&Notification::Retrieve { notify_unique, node, offset, size })
     }
 
@@ -145,8 +149,10 @@ impl Notifier {
     /// ([`Unique::is_resend`](fusewire_proto::Unique::is_resend)). Since 7.40.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` if the protocol is older; `ENODEV` if the connection is over.
+    /// `EOPNOTSUPP` if the protocol is older, or requests come through io_uring, where the kernel sends none again; `ENODEV` if
+    /// the connection is over.
     pub fn resend(&self) -> Result<(), Errno> {
+        self.check_no_rings()?;
         self.send(&Notification::Resend)
     }
 
@@ -182,6 +188,11 @@ impl Notifier {
         let transport = self.transport.upgrade().ok_or(Errno::ENODEV)?;
         let id = transport.open_backing(file.as_fd())?;
         Ok(Backing::new(id, self.transport.clone()))
+    }
+
+    /// A filesystem that needs what rings cannot do refuses `OVER_IO_URING` in its `init`.
+    fn check_no_rings(&self) -> Result<(), Errno> {
+        if self.negotiated.has(InitFlags::OVER_IO_URING) { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
     }
 
     fn check(&self, node: NodeId) -> Result<(), Errno> {

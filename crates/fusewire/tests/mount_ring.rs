@@ -12,7 +12,7 @@ use std::time::Duration;
 use fusewire::mount::MountOptions;
 use fusewire::{
     Attr, Channel, Context, Errno, FileHandle, FileType, Filesystem, InitFlags, Mounted, Negotiated, NodeId, Notifier,
-    OpenedFlags, SessionConfig, Workers, op, reply, sink,
+    NotifyUnique, OpenedFlags, SessionConfig, Workers, op, reply, sink,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -186,6 +186,17 @@ mod io_uring {
         assert_eq!(&value[..length], b"user.name".repeat(100));
         assert_eq!(fs::metadata(dir.path().join("missing")).unwrap_err().kind(), io::ErrorKind::NotFound);
         drop(file);
+        mounted.unmount().expect("unmounting");
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_do_over_rings_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut mounted = mount_over(Channel::Ring, Pattern::default(), &dir);
+        let notifier = mounted.notifier();
+        assert_eq!(notifier.resend(), Err(Errno::EOPNOTSUPP));
+        assert_eq!(notifier.retrieve(NotifyUnique(1), NodeId(2), 0, 5), Err(Errno::EOPNOTSUPP));
+        assert_eq!(notifier.inval_inode(NodeId::ROOT, ..), Ok(()));
         mounted.unmount().expect("unmounting");
     }
 

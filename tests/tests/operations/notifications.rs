@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use fusewire::mount::MountOptions;
 use fusewire::{
-    Context, Errno, Filesystem, Negotiated, NodeId, Notifier, NotifyUnique, Opcode, OpenedFlags, Request,
+    Channel, Context, Errno, Filesystem, Negotiated, NodeId, Notifier, NotifyUnique, Opcode, OpenedFlags, Request,
     SessionConfig, op, reply,
 };
 use fusewire_tests::{Config, Stage, Tree, eventually, is, saw};
@@ -24,6 +24,11 @@ const NOBODY: NodeId = NodeId(999);
 type Notify = fn(&Notifier) -> Result<(), Errno>;
 
 /// A stage on which the page cache outlives a close.
+/// Through the device: what there is no way to do over io_uring.
+fn through_the_device(config: Config) -> Stage {
+    Stage::with(config, &MountOptions::new(), SessionConfig::default().channel(Channel::Device))
+}
+
 fn keeping() -> Stage {
     Stage::new(Config::opened(OpenedFlags::KEEP_CACHE))
 }
@@ -125,7 +130,7 @@ fn stored_data_are_read_without_a_request() {
 
 #[test]
 pub(crate) fn retrieve_brings_cached_data_back() {
-    let stage = keeping();
+    let stage = through_the_device(Config::opened(OpenedFlags::KEEP_CACHE));
     text(&stage);
     // Not what the filesystem has, but what the cache has.
     change(&stage);
@@ -138,7 +143,7 @@ pub(crate) fn retrieve_brings_cached_data_back() {
 
 #[test]
 fn resend_brings_requests_under_way_again() {
-    let stage = Stage::new(Config::default());
+    let stage = through_the_device(Config::default());
     stage.fs.hold(Opcode::MKDIR);
     let path = stage.path("new");
     let caller = std::thread::spawn(move || fs::create_dir(path));
