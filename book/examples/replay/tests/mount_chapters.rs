@@ -1,5 +1,5 @@
 //! Each chapter with commands is followed to the letter, in an empty home directory and on real mounts.
-//! The tests need root, as the chapters say where they do.
+//! What needs root, as these chapters say where they do, is in the module `as_root`.
 
 /// Follows chapters in one home; the message of a failure says where it went wrong.
 fn follow(chapters: &[&str]) {
@@ -31,50 +31,54 @@ fn errors_of_mounting_are_as_shown() {
     follow(&["mounting.md"]);
 }
 
-/// A node lives as long as the guide says.
-#[test]
-fn life_of_a_node_is_as_shown() {
-    follow(&["nodes.md"]);
-}
-
-/// Names are asked for as often as the guide says.
-#[test]
-fn lookups_are_as_many_as_shown() {
-    follow(&["caching.md"]);
-}
-
-/// Permissions are checked where the guide says.
-#[test]
-fn permissions_are_checked_as_shown() {
-    follow(&["permissions.md"]);
-}
-
-/// A connection is looked at and aborted as the guide says.
-#[test]
-fn abort_of_a_connection_is_as_shown() {
-    follow(&["hangs.md"]);
-}
-
 /// The port has the size that the guide says.
 #[test]
 fn port_is_as_long_as_shown() {
     follow(&["fuser.md"]);
 }
 
-/// The reference filesystems have the options that the guide lists, and work as shown.
-#[test]
-fn reference_filesystems_work_as_shown() {
-    follow(&["filesystems.md"]);
-    for name in ["hellofs", "memfs", "mirrorfs"] {
-        follow(&[&format!("filesystems/{name}.md")]);
-    }
-}
+mod as_root {
+    use super::follow;
 
-/// The sessions of the READMEs, which stand beside the crates.
-#[test]
-fn filesystems_work_as_their_readmes_show() {
-    for name in ["hellofs", "memfs", "mirrorfs"] {
-        follow(&[&format!("../../crates/{name}/README.md")]);
+    /// A node lives as long as the guide says.
+    #[test]
+    fn life_of_a_node_is_as_shown() {
+        follow(&["nodes.md"]);
     }
-    follow(&["../../README.md"]);
+
+    /// Names are asked for as often as the guide says.
+    #[test]
+    fn lookups_are_as_many_as_shown() {
+        follow(&["caching.md"]);
+    }
+
+    /// Permissions are checked where the guide says.
+    #[test]
+    fn permissions_are_checked_as_shown() {
+        follow(&["permissions.md"]);
+    }
+
+    /// A connection is looked at and aborted as the guide says.
+    #[test]
+    fn abort_of_a_connection_is_as_shown() {
+        follow(&["hangs.md"]);
+    }
+
+    /// The reference filesystems have the options that the guide lists, and work as shown.
+    #[test]
+    fn reference_filesystems_work_as_shown() {
+        follow(&["filesystems.md"]);
+        for name in ["hellofs", "memfs", "mirrorfs"] {
+            follow(&[&format!("filesystems/{name}.md")]);
+        }
+    }
+
+    /// The sessions of the READMEs, which stand beside the crates.
+    #[test]
+    fn filesystems_work_as_their_readmes_show() {
+        for name in ["hellofs", "memfs", "mirrorfs"] {
+            follow(&[&format!("../../crates/{name}/README.md")]);
+        }
+        follow(&["../../README.md"]);
+    }
 }
