@@ -21,7 +21,7 @@ pub(crate) fn command() -> Command {
         ])
         .example("mirrorfs -o ro src mnt", "a view that cannot be written")
         .example("mirrorfs -o force-user=me,perms=u+rwX src mnt", "as if all of it were mine")
-        .example("mirrorfs -o map=alice/bob src mnt", "files of alice are shown as bob's")
+        .example("mirrorfs -o map=alice/bob src mnt", "alice's files, shown as bob's")
         .source(Source::Path, "The directory to show")
         .mount_options(MountOptions::new().default_permissions())
         .value("cache", "none|auto|always", "what the kernel remembers (default: auto)")
