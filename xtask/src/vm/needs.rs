@@ -18,6 +18,9 @@ const CREATE_SUPP_GROUP: u32 = 34;
 /// `FUSE_PASSTHROUGH`, `linux/fuse.h` 7.40.
 const PASSTHROUGH: u32 = 37;
 
+/// `FUSE_OVER_IO_URING`, `linux/fuse.h` 7.42; offered where `enable_uring` is set, which the guest does.
+const OVER_IO_URING: u32 = 41;
+
 const SYSTEM: &str = "it runs compilers and other programs of a whole system";
 const SLOW: &str = "it takes minutes on an emulated processor, and asks nothing of the kernel";
 
@@ -42,6 +45,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("mount_limits as_user::large_tree_is_reached_with_few_descriptors", Need::Minor(45)),
     // The birth time, of which they speak too, is asked for since Linux 6.6.
     ("privileges::times_are_kept_to_the_nanosecond", Need::Minor(39)),
+    (" io_uring::", Need::Flag(OVER_IO_URING)),
     ("groups_come_along_if_the_directory_has_one", Need::Flag(CREATE_SUPP_GROUP)),
     // User attributes on tmpfs, with which it compares, came with Linux 6.6 as did this minor.
     ("differential::random_calls_do_what_they_do_on_tmpfs", Need::Minor(39)),

@@ -47,6 +47,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 
 pub(crate) const DEVICE: &str = "/dev/fuse";
 const CONTROL: &str = "/sys/fs/fuse/connections";
+const URING: &str = "/sys/module/fuse/parameters/enable_uring";
 /// How many lines of a failed case's words, and of the kernel's, go to the host.
 const LINES: usize = 60;
 
@@ -113,11 +114,15 @@ fn set_up_and_run() -> Result<()> {
     Ok(())
 }
 
-/// What udev and systemd would do: everybody may open the device, and connections can be listed and aborted.
+/// What udev and systemd would do: everybody may open the device, and connections can be listed and aborted. And what they
+/// would not: requests may come over io_uring, where the kernel knows that.
 pub(crate) fn prepare_fuse() -> Result<()> {
     if Path::new(DEVICE).exists() {
         let everybody = fs::Permissions::from_mode(0o666);
         fs::set_permissions(DEVICE, everybody).with_context(|| format!("making {DEVICE} mode 0666"))?;
+    }
+    if Path::new(URING).exists() {
+        fs::write(URING, "Y").with_context(|| format!("writing {URING}"))?;
     }
     if Path::new(CONTROL).is_dir() {
         mount(Some("fusectl"), CONTROL, Some("fusectl"), MsFlags::empty(), None::<&str>)
