@@ -75,6 +75,7 @@ fn run(args: &Args) -> Result<bool> {
     let kept = served.memory()?.saturating_sub(empty);
     tell("part of it that is kept when the file is gone", ratio(kept, size), 0.02);
 
+    let few = listing(&served, args.files / TENTHS)?;
     let directory = served.mountpoint().join("directory");
     fs::create_dir(&directory).context("creating a directory")?;
     let before = served.memory()?;
@@ -90,7 +91,6 @@ fn run(args: &Args) -> Result<bool> {
     );
     tell("creating: time for a file, last tenth to second", slower(&created), MOST_SLOWER);
 
-    let few = listing(&served, args.files / TENTHS)?;
     let start = served.processor_time()?;
     let found = fs::read_dir(&directory).context("listing")?.count();
     let all = (served.processor_time()? - start) / as_float(args.files);

@@ -1,7 +1,7 @@
 //! fsx: one file, changed and read at random in every way there is, and compared with what should be in it.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -11,7 +11,7 @@ use super::judge::{Judge, Named};
 use super::stage::{Ran, Stage, Who};
 use super::tools::{self, FSX};
 use crate::test::left_out;
-use crate::test::report::Case;
+use crate::test::report::{Case, Outcome};
 
 /// A way to run it.
 struct Way {
@@ -48,6 +48,9 @@ copy_file_range = 5
 sendfile = 2
 ";
 
+/// Operations of one process: version 0.3.2 leaves some of its maps behind, and each makes the next change of the file slower.
+const AT_A_TIME: u64 = 20_000;
+
 /// Operations in all, and the time that they may take.
 fn amount(form: Form, kind: Kind) -> (u64, Duration) {
     match (form, kind) {
@@ -81,16 +84,23 @@ pub(super) fn run(stage: &Stage<'_>, standing: &Standing, judge: &mut Judge) -> 
         fs::write(&settings, format!("{}{WEIGHTS}", way.settings)).context("writing settings for fsx")?;
         let artifacts = stage.aside()?;
         let file = standing.top().join(format!("fsx-{}", way.seed));
-        let ran = Ran::new(stage, who, standing.top(), limit, |command| {
-            command.arg(program).arg("-q").arg("-f").arg(&settings);
-            command
-                .arg("-P")
-                .arg(&artifacts)
-                .args(["-S", &way.seed.to_string(), "-N", &operations.to_string()])
-                .arg(&file);
-        })?;
-        let outcome = judge.judge(Named { ground: ground.name, case: way.name }, ran.outcome(&name));
-        cases.push(Case { name, outcome, time: Some(ran.time) });
+        let start = Instant::now();
+        let mut outcome = Outcome::Passed;
+        for part in 0..operations.div_ceil(AT_A_TIME) {
+            let seed = u64::from(way.seed) + 1000 * part;
+            let number = AT_A_TIME.min(operations - part * AT_A_TIME);
+            let left = limit.saturating_sub(start.elapsed()).max(Duration::from_secs(1));
+            let ran = Ran::new(stage, who, standing.top(), left, |command| {
+                command.arg(&program).arg("-q").arg("-f").arg(&settings).arg("-P").arg(&artifacts);
+                command.args(["-S", &seed.to_string(), "-N", &number.to_string()]).arg(&file);
+            })?;
+            outcome = ran.outcome(&format!("{name}, seed {seed}"));
+            if outcome != Outcome::Passed {
+                break;
+            }
+        }
+        let outcome = judge.judge(Named { ground: ground.name, case: way.name }, outcome);
+        cases.push(Case { name, outcome, time: Some(start.elapsed()) });
     }
     Ok(cases)
 }
