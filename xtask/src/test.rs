@@ -42,10 +42,6 @@ pub(crate) struct Args {
     /// Run the shortened form of a suite that has one, as a run of all suites does
     #[arg(long)]
     quick: bool,
-    /// As root: have mounts served through `/dev/fuse` or io_uring, where a case does not ask for one of them, by the
-    /// module's parameter `enable_uring`, which is put back afterwards. Without it, the parameter stays as it is
-    #[arg(long, value_name = "dev|uring", value_parser = ["dev", "uring"])]
-    transport: Option<String>,
     /// Run only the cases whose name contains this
     filter: Option<String>,
 }
@@ -173,7 +169,6 @@ fn run_suites(args: &Args) -> Result<Totals> {
     if suites.iter().any(|suite| !suite.needs.is_empty()) {
         machine::prepare(&shell, args.create_user)?;
     }
-    let _switched = args.transport.as_deref().map(|name| machine::RingSwitch::set(name == "uring")).transpose()?;
     let findings = doctor::examine();
     print_needs(&suites, &findings)?;
 

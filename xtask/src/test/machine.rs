@@ -14,31 +14,6 @@ pub(crate) const TEST_USER: &str = "fusewire-test";
 /// Whether FUSE may use io_uring.
 const URING_SWITCH: &str = "/sys/module/fuse/parameters/enable_uring";
 
-/// The switch, set for as long as this lives; then it is put back.
-pub(super) struct RingSwitch {
-    before: String,
-}
-
-impl RingSwitch {
-    /// Lets FUSE use io_uring, or not.
-    pub(super) fn set(allowed: bool) -> Result<Self> {
-        let before = fs::read_to_string(URING_SWITCH)
-            .with_context(|| format!("reading {URING_SWITCH}, which takes Linux 6.14"))?;
-        let value = if allowed { "Y" } else { "N" };
-        fs::write(URING_SWITCH, value)
-            .with_context(|| format!("writing {value} to {URING_SWITCH}, which takes root"))?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for RingSwitch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(URING_SWITCH, self.before.trim()) {
-            eprintln!("xtask: writing {} to {URING_SWITCH}: {error}", self.before.trim());
-        }
-    }
-}
-
 /// Creates the test user, opens `/dev/fuse` to users and lets FUSE use io_uring, if we are root and may.
 pub(super) fn prepare(shell: &Shell, asked: bool) -> Result<()> {
     let root = nix::unistd::geteuid().is_root();

@@ -79,8 +79,7 @@ fn signal_at_any_time_leaves_nothing_mounted() {
 fn signals_end_a_command_that_hangs_while_mounting() {
     Stage::run(|stage| {
         let outer = stage.directory("m");
-        // A request in a ring counts as taken, though the daemon is stopped, and then no signal ends its caller.
-        succeeds(hellofs().args(["-o", "transport=dev"]).arg(&outer));
+        succeeds(hellofs().arg(&outer));
         let sleeper = Daemon::of(&outer);
         sleeper.signal(Signal::SIGSTOP);
         // Nobody answers whether this is there.
