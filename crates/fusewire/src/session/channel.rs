@@ -15,9 +15,9 @@ pub enum Channel {
     /// Through io_uring where that is possible: the kernel has it (6.14) and is allowed to (`enable_uring`), the process may
     /// make rings and have a thread for each possible CPU, the handler's [`Manner`] allows it, and the device was opened by us.
     /// Through `/dev/fuse` otherwise. The log says which, and why.
-    #[default]
     Auto,
     /// Through `/dev/fuse`.
+    #[default]
     Device,
     /// Through io_uring; mounting fails where that is impossible, and says why.
     Ring,
@@ -45,7 +45,7 @@ pub(crate) enum Origin {
 /// What is asked for cannot be had.
 pub(crate) fn choose(config: SessionConfig, manner: Manner) -> Result<Chosen, SessionError> {
     if config.channel == Channel::Device {
-        return Ok(Chosen::Device(String::from("it was asked for")));
+        return Ok(Chosen::Device(String::from("io_uring was not asked for")));
     }
     let obstacle = match manner {
         Manner::Either => Some(String::from("the handler blocks for some requests and answers others later")),
