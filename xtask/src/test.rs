@@ -27,7 +27,7 @@ pub(crate) use report::{Case, Outcome, Totals};
 /// Flags of `cargo xtask test`.
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
-    /// The suite to run; without it, every suite that this machine can run
+    /// The suite to run; without it, every suite but vm that this machine can run
     #[arg(long, value_parser = suite_names())]
     suite: Option<String>,
     /// Write the results to this file as JUnit XML
@@ -50,6 +50,8 @@ pub(crate) struct Args {
 struct Suite {
     name: &'static str,
     about: &'static str,
+    /// Whether it runs when no suite is named.
+    unasked: bool,
     /// Checks of the doctor without which nothing of the suite can run.
     needs: &'static [&'static str],
     /// Needs that only some cases have, told by their names.
@@ -71,6 +73,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         about: "everything that mounts nothing: unit tests, property tests, doc tests",
+        unasked: true,
         needs: &[],
         case_needs: &[CaseNeed { part: "as_root", check: "root" }],
         run: nextest::run_unit,
@@ -79,6 +82,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "mount",
         about: "cases that mount through the kernel: the package `tests`, and integration tests named mount*",
+        unasked: true,
         needs: &["nextest", "mount"],
         case_needs: &[
             CaseNeed { part: "as_root", check: "root" },
@@ -100,7 +104,8 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "vm",
-        about: "the same in a virtual machine with Debian's kernel, and what only a machine of its own can show",
+        about: "the same in a virtual machine with Debian's kernel, and what only a machine of its own can show; when named",
+        unasked: false,
         needs: &["qemu", "guest-kernel"],
         case_needs: &[],
         run: run_vm,
@@ -109,6 +114,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "posix",
         about: "memfs and mirrorfs under the test programs of others; all of it when named, without --quick",
+        unasked: true,
         needs: &["root", "mount", "loop-devices"],
         case_needs: &[],
         run: posix::run,
@@ -223,8 +229,11 @@ fn left_out(name: String, reason: String) -> Case {
 }
 
 fn chosen(args: &Args) -> Vec<&'static Suite> {
-    let wanted = args.suite.as_deref().unwrap_or(ALL);
-    SUITES.iter().filter(|suite| wanted == ALL || wanted == suite.name).collect()
+    let wanted = |suite: &&Suite| match args.suite.as_deref() {
+        None => suite.unasked,
+        Some(name) => name == ALL || name == suite.name,
+    };
+    SUITES.iter().filter(wanted).collect()
 }
 
 fn print_needs(suites: &[&Suite], findings: &Findings) -> Result<()> {
