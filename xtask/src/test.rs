@@ -62,12 +62,24 @@ struct Suite {
 
 /// Cases that need this check of the doctor, told by their path or by the program that holds them.
 struct CaseNeed {
-    /// A module or function name, a whole part between two `::`; or a package and its test program, for all cases in it.
-    part: &'static str,
+    /// Module or function names, whole parts between two `::`; or a package and its test program, for all cases in it.
+    parts: &'static [&'static str],
     check: &'static str,
 }
 
 const ALL: &str = "all";
+
+/// Cases that mount and need root: some by themselves, others with all of their program.
+const AS_ROOT: &[&str] = &[
+    "as_root",
+    "fusewire::mount",
+    "hellofs::mount_command",
+    "memfs::mount_posix",
+    "mirrorfs::mount_differential",
+    "mirrorfs::mount_limits",
+    "mirrorfs::mount_options",
+    "mirrorfs::mount_programs",
+];
 
 const SUITES: &[Suite] = &[
     Suite {
@@ -75,7 +87,7 @@ const SUITES: &[Suite] = &[
         about: "everything that mounts nothing: unit tests, property tests, doc tests",
         unasked: true,
         needs: &[],
-        case_needs: &[CaseNeed { part: "as_root", check: "root" }],
+        case_needs: &[CaseNeed { parts: &["as_root"], check: "root" }],
         run: nextest::run_unit,
         list: nextest::list_unit,
     },
@@ -85,19 +97,12 @@ const SUITES: &[Suite] = &[
         unasked: true,
         needs: &["nextest", "mount"],
         case_needs: &[
-            CaseNeed { part: "as_root", check: "root" },
-            CaseNeed { part: "fusewire::mount", check: "root" },
-            CaseNeed { part: "hellofs::mount_command", check: "root" },
-            CaseNeed { part: "memfs::mount_posix", check: "root" },
-            CaseNeed { part: "mirrorfs::mount_differential", check: "root" },
-            CaseNeed { part: "mirrorfs::mount_limits", check: "root" },
-            CaseNeed { part: "mirrorfs::mount_options", check: "root" },
-            CaseNeed { part: "mirrorfs::mount_programs", check: "root" },
-            CaseNeed { part: "as_user", check: "test-user" },
-            CaseNeed { part: "as_user", check: "dev-fuse-mode" },
-            CaseNeed { part: "fusermount", check: "fusermount3" },
-            CaseNeed { part: "user_namespace", check: "user-namespaces" },
-            CaseNeed { part: "io_uring", check: "io-uring" },
+            CaseNeed { parts: AS_ROOT, check: "root" },
+            CaseNeed { parts: &["as_user"], check: "test-user" },
+            CaseNeed { parts: &["as_user"], check: "dev-fuse-mode" },
+            CaseNeed { parts: &["fusermount"], check: "fusermount3" },
+            CaseNeed { parts: &["user_namespace"], check: "user-namespaces" },
+            CaseNeed { parts: &["io_uring"], check: "io-uring" },
         ],
         run: nextest::run_mount,
         list: nextest::list_mount,
@@ -177,6 +182,11 @@ fn run_suites(args: &Args) -> Result<Totals> {
     }
     let findings = doctor::examine();
     print_needs(&suites, &findings)?;
+    if args.suite.is_none() {
+        for suite in SUITES.iter().filter(|suite| !suite.unasked) {
+            println!("suite {}: left out, as it was not named: cargo xtask test --suite {}", suite.name, suite.name);
+        }
+    }
 
     let (filter, form) = (args.filter.as_deref(), args.form());
     let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter, form };
@@ -244,10 +254,10 @@ fn print_needs(suites: &[&Suite], findings: &Findings) -> Result<()> {
             let word = if finding.met() { "ok" } else { "MISSING" };
             println!("  needs {:<16} {word}", finding.name);
         }
-        for CaseNeed { part, check } in suite.case_needs {
+        for CaseNeed { parts, check } in suite.case_needs {
             let finding = findings.find(check)?;
             let word = if finding.met() { "ok" } else { "MISSING" };
-            println!("  needs {:<16} {word} (for cases in `{part}`)", finding.name);
+            println!("  needs {:<16} {word} (for cases in {})", finding.name, parts.join(", "));
         }
     }
     Ok(())

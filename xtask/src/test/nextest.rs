@@ -90,7 +90,7 @@ fn run_nextest(run: &Run<'_>, suite: &Suite, chosen: fn(&ListedBinary) -> bool) 
     for need in suite.case_needs {
         let finding = run.findings.find(need.check)?;
         if !finding.met() {
-            lacking.push((need.part, finding.complaint()));
+            lacking.extend(need.parts.iter().map(|part| (*part, finding.complaint())));
         }
     }
     let (cases, unable) = split(listed, &lacking);

@@ -61,6 +61,13 @@ impl Shell {
             }
         }
         let binaries = binaries()?;
+        if installed == Installed::Workspace {
+            // A chapter that starts one in the background would wait for it for ever.
+            for program in PROGRAMS {
+                let file = binaries.join(program);
+                ensure!(file.is_file(), "{} is not built; run cargo build --workspace --bins first", file.display());
+            }
+        }
         let path = std::env::var_os("PATH").unwrap_or_default();
         // cargo puts directories of its own in front for tests.
         let target = binaries.parent().unwrap_or(&binaries);
@@ -159,6 +166,9 @@ impl Drop for Shell {
         let _ = self.child.wait();
     }
 }
+
+/// The workspace's programs that chapters run.
+const PROGRAMS: &[&str] = &["firstfs", "hellofs", "memfs", "mirrorfs"];
 
 /// The directory of the workspace's binaries.
 fn binaries() -> Result<PathBuf> {
