@@ -16,6 +16,7 @@ pub mod results;
 pub mod server;
 
 pub use cell::{Cell, Placement, Session};
+pub use server::Serving;
 
 use results::{CellResult, Missing, Results};
 use server::{Peer, Server};
@@ -35,17 +36,16 @@ pub struct Plan {
     pub mode: String,
 }
 
-/// The arguments of every server: where to mount, and by how many threads to serve.
+/// The arguments of every server: where to mount, and how to serve.
 ///
 /// # Errors
 /// They are not there, or not of that kind.
-pub fn server_arguments() -> Result<(PathBuf, usize)> {
+pub fn server_arguments() -> Result<(PathBuf, Serving)> {
     let mut arguments = std::env::args_os().skip(1);
-    let (Some(mountpoint), Some(threads)) = (arguments.next(), arguments.next()) else {
-        bail!("usage: MOUNTPOINT THREADS (0 threads: the library's default)");
+    let (Some(mountpoint), Some(serving)) = (arguments.next(), arguments.next()) else {
+        bail!("usage: MOUNTPOINT THREADS (0 threads: the library's default; `ring` where that is possible)");
     };
-    let threads = threads.to_string_lossy().parse().context("reading the number of threads")?;
-    Ok((PathBuf::from(mountpoint), threads))
+    Ok((PathBuf::from(mountpoint), serving.to_string_lossy().parse()?))
 }
 
 /// Runs the comparison. Whoever cannot be measured is in the results with the reason.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use fusewire_benches::compare::results::Results;
 use fusewire_benches::compare::server::PEERS;
-use fusewire_benches::compare::{Placement, Plan, cell, chart, gate, report};
+use fusewire_benches::compare::{Placement, Plan, Session, cell, chart, gate, report};
 use fusewire_benches::load::Workload;
 
 /// Compare Fusewire with its peers, through real mounts
@@ -30,9 +30,15 @@ struct Args {
     /// Measure these servers only; may be given again
     #[arg(long, value_name = "SERVER")]
     server: Vec<String>,
-    /// Measure on one CPU only
-    #[arg(long)]
-    one_cpu: bool,
+    /// Measure with so many threads only; may be given again
+    #[arg(long, value_name = "NUMBER")]
+    threads: Vec<u8>,
+    /// Measure with this placement only; may be given again
+    #[arg(long, value_name = "PLACEMENT")]
+    placement: Vec<Placement>,
+    /// Measure with clients in this session only; may be given again
+    #[arg(long, value_name = "SESSION")]
+    session: Vec<Session>,
     /// How many rounds [default: 7]
     #[arg(long)]
     rounds: Option<usize>,
@@ -81,8 +87,13 @@ fn run(args: &Args) -> Result<ExitCode> {
 
 fn plan(args: &Args) -> Result<Plan> {
     let mut cells = if args.quick { cell::quick() } else { cell::full() };
-    cells.retain(|cell| args.only.is_empty() || args.only.contains(&cell.workload));
-    cells.retain(|cell| !args.one_cpu || cell.placement == Placement::Pinned);
+    cells.retain(|cell| {
+        chosen(&args.only, cell.workload)
+            && chosen(&args.threads, cell.threads)
+            && chosen(&args.placement, cell.placement)
+            && chosen(&args.session, cell.session)
+    });
+    ensure!(!cells.is_empty(), "choosing what to measure: there is no such row");
     for name in &args.server {
         let names: Vec<_> = PEERS.iter().map(|peer| peer.name).collect();
         ensure!(names.contains(&name.as_str()), "choosing servers: no {name}; there are {}", names.join(", "));
@@ -97,6 +108,11 @@ fn plan(args: &Args) -> Result<Plan> {
         time: Duration::from_millis(args.milliseconds.unwrap_or(if args.quick { 100 } else { 200 })),
         mode: String::from(if args.quick { "quick" } else { "full" }),
     })
+}
+
+/// Whether a value is among those that were asked for; nothing asked for is all.
+fn chosen<T: PartialEq>(wanted: &[T], value: T) -> bool {
+    wanted.is_empty() || wanted.contains(&value)
 }
 
 fn store(directory: &Path, results: &Results, text: &str) -> Result<()> {

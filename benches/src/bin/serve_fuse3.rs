@@ -18,7 +18,8 @@ use fusewire_benches::tree::{self, Node, Tree};
 use futures_util::stream::{self, Stream};
 
 fn main() -> Result<()> {
-    let (mountpoint, threads) = server_arguments()?;
+    let (mountpoint, serving) = server_arguments()?;
+    let threads = serving.threads()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if threads > 0 {
         runtime.worker_threads(threads);

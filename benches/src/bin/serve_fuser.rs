@@ -7,7 +7,7 @@ use fusewire_benches::compare::server_arguments;
 use fusewire_benches::fuser_table::{Table, config};
 
 fn main() -> Result<()> {
-    let (mountpoint, threads) = server_arguments()?;
-    fuser::mount(Table::default(), mountpoint, &config(threads.max(1)))?;
+    let (mountpoint, serving) = server_arguments()?;
+    fuser::mount(Table::default(), mountpoint, &config(serving.threads()?.max(1)))?;
     Ok(())
 }

@@ -1,15 +1,22 @@
-//! `serve_fusewire MOUNTPOINT THREADS`: the tree, served by this library until it is unmounted. 0 threads: the default.
+//! `serve_fusewire MOUNTPOINT THREADS|ring`: the tree, served by this library until it is unmounted. 0 threads: the
+//! default.
 
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
-use fusewire::{SessionConfig, Workers};
-use fusewire_benches::compare::server_arguments;
+use fusewire::{Channel, SessionConfig, Workers};
+use fusewire_benches::compare::{Serving, server_arguments};
 
 fn main() -> Result<()> {
-    let (mountpoint, threads) = server_arguments()?;
-    let workers = if threads == 0 { Workers::default() } else { Workers::at_most(threads) };
-    let mut mounted = fusewire_benches::fusewire_table::mount(&mountpoint, SessionConfig::default().workers(workers))?;
+    let (mountpoint, serving) = server_arguments()?;
+    let config = match serving {
+        Serving::Device(0) => SessionConfig::default().channel(Channel::Device),
+        Serving::Device(threads) => {
+            SessionConfig::default().channel(Channel::Device).workers(Workers::at_most(threads))
+        }
+        Serving::Ring => SessionConfig::default().channel(Channel::Ring),
+    };
+    let mut mounted = fusewire_benches::fusewire_table::mount(&mountpoint, config)?;
     mounted.wait()?;
     Ok(())
 }

@@ -2,22 +2,23 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::load::Workload;
 
 /// Where client and server run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
     /// Where the scheduler puts them.
     Free,
-    /// Both on one CPU: what is left is code.
+    /// Both on one CPU: what is left is code. Rings have a thread on each CPU, so that only the client is put there.
     Pinned,
 }
 
 /// Which session the client is in. With `kernel.sched_autogroup_enabled` the scheduler treats each session as a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Session {
     /// The server's.
@@ -117,6 +118,7 @@ pub fn quick() -> Vec<Cell> {
     cells.extend(two.map(|workload| Cell::new(workload).threads(2)));
     cells
         .extend([Workload::Getattr, Workload::CreateUnlink].map(|workload| Cell::new(workload).from_another_session()));
+    cells.extend([Workload::Getattr, Workload::Read4k].map(|workload| Cell::new(workload).threads(4)));
     cells
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::compare::cell::Cell;
 use crate::compare::results::{Figure, Results, Sample};
-use crate::compare::server::{FLOOR, FUSER, THIS};
+use crate::compare::server::{FLOOR, FLOOR_RING, FUSER, THIS, THIS_RING};
 use crate::load::Workload;
 
 /// What is compared.
@@ -50,6 +50,10 @@ fn rate(about: &'static str, cell: Cell, against: &'static str, bound: f64) -> T
     Target { about, cell: Some(cell), measure: Measure::Rate, server: THIS, against, bound }
 }
 
+fn ring(about: &'static str, cell: Cell, against: &'static str, bound: f64) -> Target {
+    Target { about, cell: Some(cell), measure: Measure::Rate, server: THIS_RING, against, bound }
+}
+
 fn cpu(about: &'static str, cell: Cell, server: &'static str, bound: f64) -> Target {
     Target { about, cell: Some(cell), measure: Measure::Cpu, server, against: FLOOR, bound }
 }
@@ -81,6 +85,27 @@ pub fn targets() -> Vec<Target> {
         rate(large, Cell::new(Workload::Read1mBuffered), FLOOR, 0.95),
         rate(large, Cell::new(Workload::Write1mBuffered), FLOOR, 0.95),
     ];
+    let metadata = "one request on the ring, against the ring's floor";
+    let callers = "several callers on the ring, against the ring's floor";
+    let fast = "the ring against fuser";
+    let large = "1 MiB on the ring, against the floor on /dev/fuse";
+    let read_4k = Cell::new(Workload::Read4k);
+    let getattr = Cell::new(Workload::Getattr);
+    targets.extend([
+        ring(metadata, Cell::new(Workload::NullRead), FLOOR_RING, 0.97),
+        ring(metadata, getattr, FLOOR_RING, 0.97),
+        ring(metadata, Cell::new(Workload::Lookup), FLOOR_RING, 0.97),
+        ring(metadata, getattr.pinned(), FLOOR_RING, 0.97),
+        ring(callers, read_4k.threads(2), FLOOR_RING, 0.95),
+        ring(callers, read_4k.threads(4), FLOOR_RING, 0.95),
+        ring(fast, getattr, FUSER, 2.0),
+        ring(fast, getattr.from_another_session(), FUSER, 1.0),
+        ring(fast, getattr.threads(4), FUSER, 1.35),
+        ring(large, Cell::new(Workload::Read1mDirect), FLOOR, 0.90),
+        ring(large, Cell::new(Workload::Write1mDirect), FLOOR, 0.95),
+        ring(large, Cell::new(Workload::Read1mBuffered), FLOOR, 0.95),
+        ring(large, Cell::new(Workload::Write1mBuffered), FLOOR, 0.95),
+    ]);
     let promised = [
         Workload::NullRead,
         Workload::Getattr,
@@ -97,14 +122,6 @@ pub fn targets() -> Vec<Target> {
         }
     }
     targets.extend([
-        unmeasured(
-            "the ring against its floor, 4 KiB reads of 1 to 4 callers: needs the ring and its floor",
-            FLOOR,
-            0.97,
-        ),
-        unmeasured("fstat on the ring, from the server's session: needs the ring", FUSER, 2.0),
-        unmeasured("fstat on the ring, from another session: needs the ring", FUSER, 1.0),
-        unmeasured("fstat on the ring, 4 threads: needs the ring", FUSER, 1.35),
         unmeasured("4 KiB, 16 deep, one caller: needs fio", FLOOR, 1.0),
         unmeasured("passthrough read, and write with fsync: needs mirrorfs", "native", 0.97),
     ]);

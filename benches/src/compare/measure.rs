@@ -85,7 +85,7 @@ fn place(process: u32, placement: Placement) -> Result<()> {
 
 /// Measures a server once.
 pub(super) fn sample(server: &Server, cell: &Cell, time: Duration) -> Result<Sample> {
-    if let Some(process) = server.process() {
+    if let Some(process) = server.movable() {
         place(process, cell.placement)?;
     }
     let mut command = Command::new(beside("load")?);

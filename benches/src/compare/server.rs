@@ -1,9 +1,11 @@
 //! Who is compared: the table of peers, and how each becomes a process that serves the tree.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -22,10 +24,51 @@ pub struct Peer {
     /// What it is.
     pub about: &'static str,
     kind: Kind,
-    /// How many threads it is told to serve with; 0: its default.
-    threads: usize,
+    serving: Serving,
     /// Whether it is in a quick run.
     pub quick: bool,
+}
+
+/// How a server is told to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// Through `/dev/fuse`, with so many threads; 0: its default.
+    Device(usize),
+    /// Through io_uring.
+    Ring,
+}
+
+impl Serving {
+    /// How many threads serve, 0 for the default.
+    ///
+    /// # Errors
+    /// It is to be done through io_uring, for a server that cannot.
+    pub fn threads(self) -> Result<usize> {
+        match self {
+            Self::Device(threads) => Ok(threads),
+            Self::Ring => bail!("this server has no io_uring"),
+        }
+    }
+}
+
+impl fmt::Display for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(threads) => threads.fmt(f),
+            Self::Ring => f.write_str("ring"),
+        }
+    }
+}
+
+impl FromStr for Serving {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "ring" {
+            return Ok(Self::Ring);
+        }
+        text.parse().map(Self::Device).context("reading the number of threads")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +81,8 @@ enum Kind {
     Native,
 }
 
-const fn peer(name: &'static str, about: &'static str, kind: Kind, threads: usize, quick: bool) -> Peer {
-    Peer { name, about, kind, threads, quick }
+const fn peer(name: &'static str, about: &'static str, kind: Kind, serving: Serving, quick: bool) -> Peer {
+    Peer { name, about, kind, serving, quick }
 }
 
 /// This library, in results.
@@ -49,19 +92,36 @@ pub const FUSER: &str = "fuser";
 /// The least work.
 pub const FLOOR: &str = "floor";
 
+/// This library over io_uring.
+pub const THIS_RING: &str = "fusewire-ring";
+/// The least work over io_uring.
+pub const FLOOR_RING: &str = "floor-ring";
+
 /// All peers, in the order of the tables.
-pub const PEERS: &[Peer] = &[
-    peer(THIS, "this library, as by default", Kind::Rust("serve_fusewire"), 0, true),
-    peer("fusewire-1", "this library, a single worker", Kind::Rust("serve_fusewire"), 1, false),
-    peer(FUSER, "fuser 0.18, as by default: one thread", Kind::Rust("serve_fuser"), 0, true),
-    peer("fuser-2", "fuser 0.18, two threads, a descriptor each", Kind::Rust("serve_fuser"), 2, true),
-    peer("polyfuse", "polyfuse 0.5, one thread", Kind::Rust("serve_polyfuse"), 1, false),
-    peer("fuse3", "fuse3 0.10 on tokio, a worker a CPU", Kind::Rust("serve_fuse3"), 0, false),
-    peer("libfuse", "libfuse3 from the system, low-level API, one thread", Kind::C("libfuse.c", &["fuse3"]), 1, false),
-    peer("libfuse-mt", "the same with its loop of threads", Kind::C("libfuse.c", &["fuse3"]), 0, false),
-    peer(FLOOR, "a C program without a library, one thread", Kind::C("floor.c", &[]), 1, true),
-    peer("native", "the same tree in tmpfs, without FUSE", Kind::Native, 0, false),
-];
+pub const PEERS: &[Peer] = {
+    use Kind::{C, Native, Rust};
+    use Serving::{Device, Ring};
+    &[
+        peer(THIS, "this library, as by default", Rust("serve_fusewire"), Device(0), true),
+        peer("fusewire-1", "this library, a single worker", Rust("serve_fusewire"), Device(1), false),
+        peer(THIS_RING, "this library over io_uring", Rust("serve_fusewire"), Ring, true),
+        peer(FUSER, "fuser 0.18, as by default: one thread", Rust("serve_fuser"), Device(0), true),
+        peer("fuser-2", "fuser 0.18, two threads, a descriptor each", Rust("serve_fuser"), Device(2), true),
+        peer("polyfuse", "polyfuse 0.5, one thread", Rust("serve_polyfuse"), Device(1), false),
+        peer("fuse3", "fuse3 0.10 on tokio, a worker a CPU", Rust("serve_fuse3"), Device(0), false),
+        peer(
+            "libfuse",
+            "libfuse3 from the system, low-level API, one thread",
+            C("libfuse.c", &["fuse3"]),
+            Device(1),
+            false,
+        ),
+        peer("libfuse-mt", "the same with its loop of threads", C("libfuse.c", &["fuse3"]), Device(0), false),
+        peer(FLOOR, "a C program without a library, one thread", C("floor.c", &[]), Device(1), true),
+        peer(FLOOR_RING, "the same over io_uring, a thread pinned to each CPU", C("floor_ring.c", &[]), Ring, true),
+        peer("native", "the same tree in tmpfs, without FUSE", Native, Device(0), false),
+    ]
+};
 
 /// A peer that serves, until it is dropped.
 #[derive(Debug)]
@@ -96,7 +156,7 @@ impl Server {
         let before = fs::metadata(&directory)?.dev();
         let child = Command::new(&program)
             .arg(&directory)
-            .arg(peer.threads.to_string())
+            .arg(peer.serving.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(output)
@@ -113,6 +173,12 @@ impl Server {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(server)
+    }
+
+    /// Its process, if it has one whose threads may be put anywhere. Those of a ring belong where they are.
+    #[must_use]
+    pub fn movable(&self) -> Option<u32> {
+        self.process().filter(|_| self.peer.serving != Serving::Ring)
     }
 
     /// Its process, if it has one.
