@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fusewire::SessionConfig;
-use fusewire_benches::load::{Run, Workload};
+use fusewire_benches::load::Run;
+use fusewire_benches::workload::Workload;
 use fusewire_benches::{fuser_table, fusewire_table};
 
 const ROWS: &[Workload] = &[

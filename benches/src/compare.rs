@@ -2,24 +2,32 @@
 //!
 //! What clients do is in [`load`](crate::load). Figures of different runs are not comparable, ratios within a round are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
+mod calls;
 pub mod cell;
 pub mod chart;
 pub mod gate;
 mod measure;
+pub mod peers;
+mod real_life;
 pub mod report;
 pub mod results;
 pub mod server;
 
 pub use cell::{Cell, Placement, Session};
-pub use server::Serving;
+pub use peers::Serving;
 
-use results::{CellResult, Missing, Results};
-use server::{Peer, Server};
+use peers::{Ground, Peer};
+use real_life::Archive;
+use results::{Calls, CellResult, Results, Sample};
+use server::Server;
+
+use crate::workload::Work;
 
 /// How a comparison is run.
 #[derive(Debug)]
@@ -56,39 +64,99 @@ pub fn run(plan: &Plan) -> Result<Results> {
     measure::enter_private_namespace()?;
     let scratch = tempfile::tempdir().context("making a scratch directory")?;
     let mut results = Results::begin(plan)?;
-    let mut servers = Vec::new();
-    for peer in &plan.peers {
-        match Server::start(peer, scratch.path()) {
-            Ok(server) => servers.push(server),
-            Err(error) => {
-                let reason = format!("{error:#}");
-                eprintln!("not measured: {}: {reason}", peer.name);
-                results.missing.push(Missing { server: peer.name.to_owned(), cell: None, reason });
-            }
+    for ground in Ground::value_variants() {
+        compare(plan, *ground, scratch.path(), &mut results)?;
+    }
+    Ok(results)
+}
+
+/// Measures all cells of a ground.
+fn compare(plan: &Plan, ground: Ground, scratch: &Path, results: &mut Results) -> Result<()> {
+    let cells: Vec<&Cell> = plan.cells.iter().filter(|cell| cell.ground == ground).collect();
+    if cells.is_empty() {
+        return Ok(());
+    }
+    let needs_archive = cells.iter().any(|cell| matches!(cell.workload.work(), Work::Step(_)));
+    let field = Field { scratch, archive: needs_archive.then(|| Archive::make(scratch)).transpose()?, time: plan.time };
+    let mut entrants = Vec::new();
+    for peer in plan.peers.iter().filter(|peer| peer.serves(ground)) {
+        if ground == Ground::Idle {
+            entrants.push(Entrant::Waits(peer));
+            continue;
+        }
+        match Server::start(peer, scratch) {
+            Ok(server) => entrants.push(Entrant::Serves(server)),
+            Err(error) => results.miss(peer.name, None, &error),
         }
     }
-    for (number, cell) in plan.cells.iter().enumerate() {
-        eprintln!("[{}/{}] {cell}", number + 1, plan.cells.len());
-        let mut result = CellResult::new(*cell);
+    for (number, cell) in cells.iter().enumerate() {
+        eprintln!("[{}/{}] {cell}", number + 1, cells.len());
+        let mut result = CellResult::new(**cell);
         for round in 0..plan.rounds {
-            let order: Vec<&Server> =
-                if round % 2 == 0 { servers.iter().collect() } else { servers.iter().rev().collect() };
-            for server in order {
-                let name = server.peer.name;
+            let order: Vec<&Entrant> =
+                if round % 2 == 0 { entrants.iter().collect() } else { entrants.iter().rev().collect() };
+            for entrant in order {
+                let name = entrant.name();
                 if results.is_missing(name, cell) {
                     continue;
                 }
-                match measure::sample(server, cell, plan.time) {
+                match field.sample(entrant, cell) {
                     Ok(sample) => result.add(name, round, sample),
-                    Err(error) => {
-                        let reason = format!("{error:#}");
-                        eprintln!("not measured: {name}, {cell}: {reason}");
-                        results.missing.push(Missing { server: name.to_owned(), cell: Some(*cell), reason });
-                    }
+                    Err(error) => results.miss(name, Some(**cell), &error),
                 }
             }
         }
         results.cells.push(result);
     }
-    Ok(results)
+    for cell in cell::counted().iter().filter(|counted| cells.contains(counted)) {
+        for entrant in &entrants {
+            let Entrant::Serves(server) = entrant else { continue };
+            match calls::count(server, cell, plan.time, scratch) {
+                Ok(Some(each)) => results.calls.push(Calls { server: entrant.name().to_owned(), cell: *cell, each }),
+                Ok(None) => {}
+                Err(error) => eprintln!("system calls not counted: {}, {cell}: {error:#}", entrant.name()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Somebody who is measured.
+#[derive(Debug)]
+enum Entrant {
+    /// A server that runs.
+    Serves(Server),
+    /// One whose start is measured.
+    Waits(&'static Peer),
+}
+
+impl Entrant {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Serves(server) => server.peer.name,
+            Self::Waits(peer) => peer.name,
+        }
+    }
+}
+
+/// What measurements need.
+#[derive(Debug)]
+struct Field<'p> {
+    scratch: &'p Path,
+    archive: Option<Archive>,
+    time: Duration,
+}
+
+impl Field<'_> {
+    fn sample(&self, entrant: &Entrant, cell: &Cell) -> Result<Sample> {
+        match (entrant, cell.workload.work()) {
+            (Entrant::Waits(peer), _) => measure::start(peer, self.scratch),
+            (Entrant::Serves(server), Work::Step(step)) => {
+                let archive = self.archive.as_ref().context("finding the tree")?;
+                let time = archive.time(step, &server.directory)?;
+                Ok(Sample { rate: 1.0 / time.as_secs_f64(), ..Sample::default() })
+            }
+            (Entrant::Serves(server), _) => measure::sample(server, cell, self.time),
+        }
+    }
 }

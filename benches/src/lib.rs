@@ -11,3 +11,4 @@ pub mod fuser_table;
 pub mod fusewire_table;
 pub mod load;
 pub mod tree;
+pub mod workload;

@@ -5,100 +5,24 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use clap::ValueEnum;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::tree::{self, PageAligned};
+use crate::workload::{Job, Work, Workload};
+
+mod fio;
 
 const SMALL: u64 = 4096;
 /// One block, in bytes.
 pub const LARGE: u64 = 1 << 20;
-
-/// One sort of work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Workload {
-    /// Read one byte, past the page cache
-    NullRead,
-    /// fstat(2)
-    Getattr,
-    /// stat(2) of a name that must be looked up
-    Lookup,
-    /// stat(2) of a name that is not there
-    LookupAbsent,
-    /// Open and close a file
-    OpenClose,
-    /// Make a file and unlink it
-    CreateUnlink,
-    /// Make a directory and remove it
-    MkdirRmdir,
-    /// Open a directory of 10,000, list it, close it
-    Readdir,
-    /// Read an extended attribute
-    Getxattr,
-    /// Read 4 KiB at a random place, past the page cache
-    #[value(name = "read-4k")]
-    #[serde(rename = "read-4k")]
-    Read4k,
-    /// Write 4 KiB at a random place, past the page cache
-    #[value(name = "write-4k")]
-    #[serde(rename = "write-4k")]
-    Write4k,
-    /// Read 1 MiB after the other, past the page cache
-    #[value(name = "read-1m-direct")]
-    #[serde(rename = "read-1m-direct")]
-    Read1mDirect,
-    /// Write 1 MiB after the other, past the page cache
-    #[value(name = "write-1m-direct")]
-    #[serde(rename = "write-1m-direct")]
-    Write1mDirect,
-    /// Read 1 MiB after the other, through an empty page cache
-    #[value(name = "read-1m-buffered")]
-    #[serde(rename = "read-1m-buffered")]
-    Read1mBuffered,
-    /// Write 1 MiB after the other, through the page cache
-    #[value(name = "write-1m-buffered")]
-    #[serde(rename = "write-1m-buffered")]
-    Write1mBuffered,
-}
-
-impl Workload {
-    /// What it is called in tables.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::NullRead => "null read (1 byte)",
-            Self::Getattr => "getattr (fstat)",
-            Self::Lookup => "lookup (stat)",
-            Self::LookupAbsent => "lookup, ENOENT",
-            Self::OpenClose => "open, close",
-            Self::CreateUnlink => "create, unlink",
-            Self::MkdirRmdir => "mkdir, rmdir",
-            Self::Readdir => "readdir of 10,000",
-            Self::Getxattr => "getxattr",
-            Self::Read4k => "read 4 KiB, random, direct",
-            Self::Write4k => "write 4 KiB, random, direct",
-            Self::Read1mDirect => "read 1 MiB, direct",
-            Self::Write1mDirect => "write 1 MiB, direct",
-            Self::Read1mBuffered => "read 1 MiB, buffered",
-            Self::Write1mBuffered => "write 1 MiB, buffered",
-        }
-    }
-
-    /// What it is called on the command line and in results.
-    #[must_use]
-    pub fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-}
 
 /// What came of a run.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -111,8 +35,11 @@ pub struct Done {
 
 /// A workload whose files are open.
 #[derive(Debug)]
-pub struct Run {
-    clients: Vec<Client>,
+pub enum Run {
+    /// A client in each thread.
+    Calls(Vec<Client>),
+    /// fio, in this directory.
+    Fio(Job, PathBuf),
 }
 
 impl Run {
@@ -121,6 +48,11 @@ impl Run {
     /// # Errors
     /// The tree is not there, or does not do this.
     pub fn prepare(workload: Workload, directory: &Path, threads: u8) -> Result<Self> {
+        match workload.work() {
+            Work::Calls => {}
+            Work::Fio(job) => return Ok(Self::Fio(job, directory.to_owned())),
+            Work::Step(_) | Work::Start => bail!("{}: this is no work for a client", workload.title()),
+        }
         ensure!((1..=tree::COPIES).contains(&threads), "{threads} threads: 1 to {} are possible", tree::COPIES);
         let client = |copy| {
             let mut client = Client::prepare(workload, directory, copy)
@@ -130,7 +62,7 @@ impl Run {
             }
             anyhow::Ok(client)
         };
-        Ok(Self { clients: (0..threads).map(client).collect::<Result<_>>()? })
+        Ok(Self::Calls((0..threads).map(client).collect::<Result<_>>()?))
     }
 
     /// Does it for this long.
@@ -138,8 +70,12 @@ impl Run {
     /// # Errors
     /// An operation failed.
     pub fn go(self, time: Duration) -> Result<Done> {
+        let clients = match self {
+            Self::Calls(clients) => clients,
+            Self::Fio(job, directory) => return fio::run(&job, &directory, time),
+        };
         let stop = AtomicBool::new(false);
-        let start = Barrier::new(self.clients.len());
+        let start = Barrier::new(clients.len());
         let work = |mut client: Client| {
             start.wait();
             let begin = Instant::now();
@@ -153,7 +89,7 @@ impl Run {
         let work = &work;
         let stop = &stop;
         let results: Result<Vec<(u64, Duration)>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = self.clients.into_iter().map(|client| scope.spawn(move || work(client))).collect();
+            let threads: Vec<_> = clients.into_iter().map(|client| scope.spawn(move || work(client))).collect();
             std::thread::sleep(time);
             stop.store(true, Ordering::Relaxed);
             threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a client panicked"))?).collect()
@@ -171,12 +107,13 @@ impl Run {
     /// # Errors
     /// An operation failed.
     pub fn times(&mut self, count: u64) -> Result<()> {
-        if let [client] = self.clients.as_mut_slice() {
+        let Self::Calls(clients) = self else { bail!("only calls can be counted") };
+        if let [client] = clients.as_mut_slice() {
             return (0..count).try_for_each(|_| Ok(client.once()?));
         }
         std::thread::scope(|scope| {
             let work = |client: &mut Client| (0..count).try_for_each(|_| client.once());
-            let threads: Vec<_> = self.clients.iter_mut().map(|client| scope.spawn(move || work(client))).collect();
+            let threads: Vec<_> = clients.iter_mut().map(|client| scope.spawn(move || work(client))).collect();
             threads.into_iter().try_for_each(|thread| {
                 thread.join().map_err(|_| anyhow!("a client panicked"))?.map_err(anyhow::Error::from)
             })
@@ -197,7 +134,7 @@ pub fn f64_of(count: u64) -> f64 {
 
 /// One thread's part: its files, and where it is in them.
 #[derive(Debug)]
-struct Client {
+pub struct Client {
     workload: Workload,
     file: OwnedFd,
     /// The name that is worked on in the directory `file`.
@@ -218,13 +155,19 @@ impl Client {
             Workload::CreateUnlink => (format!("w{copy}"), String::from("c")),
             Workload::MkdirRmdir => (format!("w{copy}"), String::from("m")),
             Workload::Readdir => (String::new(), String::from("many")),
-            Workload::Read1mBuffered | Workload::Write1mBuffered => (format!("data/c{copy}"), String::new()),
+            Workload::Read1mBuffered
+            | Workload::Write1mBuffered
+            | Workload::Write1mFsync
+            | Workload::Write4kBuffered => (format!("data/c{copy}"), String::new()),
             Workload::Read4k | Workload::Write4k | Workload::Read1mDirect | Workload::Write1mDirect => {
                 (format!("data/d{copy}"), String::new())
             }
+            _ => bail!("this is no work for a client"),
         };
         let access = match workload {
-            Workload::Write4k | Workload::Write1mDirect | Workload::Write1mBuffered => OFlags::WRONLY,
+            Workload::Read4k | Workload::Read1mDirect => OFlags::RDONLY | OFlags::DIRECT,
+            Workload::Write4k | Workload::Write1mDirect => OFlags::WRONLY | OFlags::DIRECT,
+            Workload::Write1mBuffered | Workload::Write1mFsync | Workload::Write4kBuffered => OFlags::WRONLY,
             _ => OFlags::RDONLY,
         };
         let path = root.join(path);
@@ -234,10 +177,12 @@ impl Client {
             Workload::NullRead => 1,
             Workload::Getxattr => 64,
             Workload::Readdir => 32 << 10,
-            Workload::Read4k | Workload::Write4k => usize::try_from(SMALL)?,
-            Workload::Read1mDirect | Workload::Write1mDirect | Workload::Read1mBuffered | Workload::Write1mBuffered => {
-                usize::try_from(LARGE)?
-            }
+            Workload::Read4k | Workload::Write4k | Workload::Write4kBuffered => usize::try_from(SMALL)?,
+            Workload::Read1mDirect
+            | Workload::Write1mDirect
+            | Workload::Read1mBuffered
+            | Workload::Write1mBuffered
+            | Workload::Write1mFsync => usize::try_from(LARGE)?,
             _ => 0,
         };
         Ok(Self { workload, file, name, buffer: PageAligned::new(length), offset: 0, random: 1 + u64::from(copy) })
@@ -274,7 +219,7 @@ impl Client {
                 let offset = self.random_block();
                 self.read(offset)
             }
-            Workload::Write4k => {
+            Workload::Write4k | Workload::Write4kBuffered => {
                 let offset = self.random_block();
                 self.write(offset)
             }
@@ -293,6 +238,12 @@ impl Client {
                 let offset = self.next_block();
                 self.write(offset)
             }
+            Workload::Write1mFsync => {
+                let offset = self.next_block();
+                self.write(offset)?;
+                Ok(rustix::fs::fsync(&self.file)?)
+            }
+            _ => Err(io::Error::other("this is no work for a client")),
         }
     }
 

@@ -25,8 +25,8 @@ const MEMORY: &str = "memory";
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let shell = workspace::shell()?;
     let memory = args.flags.first().is_some_and(|word| word == MEMORY);
-    let memfs: &[&str] = if memory { &["--package", "memfs"] } else { &[] };
-    cmd!(shell, "cargo build --release --quiet --package fusewire-benches {memfs...} --bins").run()?;
+    cmd!(shell, "cargo build --release --quiet --package fusewire-benches --package memfs --package mirrorfs --bins")
+        .run()?;
     let binaries = workspace::Metadata::read(&shell)?.release_binaries();
     if memory {
         let mut command = Command::new(binaries.join(MEMORY));

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use fusewire_benches::compare::peers::PEERS;
 use fusewire_benches::compare::results::Results;
-use fusewire_benches::compare::server::PEERS;
 use fusewire_benches::compare::{Placement, Plan, Session, cell, chart, gate, report};
-use fusewire_benches::load::Workload;
+use fusewire_benches::workload::Workload;
 
 /// Compare Fusewire with its peers, through real mounts
 #[derive(Parser)]
@@ -39,10 +39,10 @@ struct Args {
     /// Measure with clients in this session only; may be given again
     #[arg(long, value_name = "SESSION")]
     session: Vec<Session>,
-    /// How many rounds [default: 7]
+    /// How many rounds [default: 5]
     #[arg(long)]
     rounds: Option<usize>,
-    /// How long each measurement takes [default: 200, quick: 100]
+    /// How long each measurement takes [default: 100]
     #[arg(long)]
     milliseconds: Option<u64>,
     /// Write the tables, the figures and a chart into this directory
@@ -104,8 +104,8 @@ fn plan(args: &Args) -> Result<Plan> {
     Ok(Plan {
         cells,
         peers: peers.collect(),
-        rounds: args.rounds.unwrap_or(7).max(1),
-        time: Duration::from_millis(args.milliseconds.unwrap_or(if args.quick { 100 } else { 200 })),
+        rounds: args.rounds.unwrap_or(5).max(1),
+        time: Duration::from_millis(args.milliseconds.unwrap_or(100)),
         mode: String::from(if args.quick { "quick" } else { "full" }),
     })
 }

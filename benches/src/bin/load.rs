@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use fusewire_benches::load::{Run, Workload};
+use fusewire_benches::load::Run;
+use fusewire_benches::workload::Workload;
 
 /// The client of a comparison.
 #[derive(Parser)]

@@ -5,7 +5,8 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::load::Workload;
+use crate::compare::peers::Ground;
+use crate::workload::{Work, Workload};
 
 /// Where client and server run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
@@ -38,13 +39,26 @@ pub struct Cell {
     pub placement: Placement,
     /// Which session the clients are in.
     pub session: Session,
+    /// What is served.
+    pub ground: Ground,
 }
 
 impl Cell {
     /// One client, wherever the scheduler puts it, in the server's session.
     #[must_use]
     pub fn new(workload: Workload) -> Self {
-        Self { workload, threads: 1, placement: Placement::Free, session: Session::Same }
+        let ground = match workload.work() {
+            Work::Calls | Work::Fio(_) => Ground::Table,
+            Work::Step(_) => Ground::Mirror,
+            Work::Start => Ground::Idle,
+        };
+        Self { workload, threads: 1, placement: Placement::Free, session: Session::Same, ground }
+    }
+
+    /// The same in another directory that is served.
+    #[must_use]
+    pub fn mirrored(self) -> Self {
+        Self { ground: Ground::Mirror, ..self }
     }
 
     /// The same with this many clients.
@@ -79,6 +93,11 @@ impl Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ground, self.workload.work()) {
+            (Ground::Table, _) => {}
+            (_, Work::Step(_) | Work::Start) => return f.write_str(self.workload.title()),
+            _ => return write!(f, "{}, in a directory mirrored", self.workload.title()),
+        }
         let threads = if self.threads == 1 { "thread" } else { "threads" };
         write!(f, "{}, {} {threads}, {}", self.workload.title(), self.threads, self.place())
     }
@@ -105,34 +124,73 @@ const LARGE: &[Workload] = &[
     Workload::Write1mBuffered,
 ];
 
-/// A subset that takes some two minutes: every workload once, the rows with two clients, the code on one CPU.
+const DEEP: &[Workload] = &[
+    Workload::FioRead,
+    Workload::FioWrite,
+    Workload::FioReadAio,
+    Workload::FioWriteAio,
+    Workload::FioReadDeep,
+    Workload::FioWriteDeep,
+    Workload::FioReadMapped,
+];
+
+const MIRRORED: &[Workload] = &[
+    Workload::Read1mBuffered,
+    Workload::Read1mDirect,
+    Workload::Write1mBuffered,
+    Workload::Write1mDirect,
+    Workload::Write1mFsync,
+    Workload::Write4kBuffered,
+    Workload::Untar,
+    Workload::Find,
+    Workload::Grep,
+    Workload::GitStatus,
+    Workload::GitStatusWarm,
+    Workload::CargoBuild,
+    Workload::RemoveTree,
+];
+
+/// A subset that takes less than two minutes: every call once, two clients and another session for some, and the code on
+/// one CPU.
 #[must_use]
 pub fn quick() -> Vec<Cell> {
-    let promised = [Workload::NullRead, Workload::Getattr, Workload::Lookup, Workload::CreateUnlink];
-    let promised = promised.into_iter().chain([Workload::Readdir, Workload::Read1mDirect, Workload::Write1mDirect]);
-    let one_cpu = promised.flat_map(|workload| [1, 2].map(|threads| Cell::new(workload).threads(threads).pinned()));
-    let two = [Workload::NullRead, Workload::Getattr, Workload::Lookup, Workload::CreateUnlink, Workload::Read4k];
-    let two = two.into_iter().chain([Workload::Readdir, Workload::Read1mDirect, Workload::Write1mDirect]);
-    let mut cells: Vec<Cell> = one_cpu.collect();
+    let code = [Workload::NullRead, Workload::Getattr, Workload::Lookup, Workload::CreateUnlink, Workload::Readdir];
+    let two = [Workload::Getattr, Workload::CreateUnlink, Workload::Read4k];
+    let mut cells: Vec<Cell> = code.map(|workload| Cell::new(workload).pinned()).into();
     cells.extend(SMALL.iter().chain(LARGE).map(|workload| Cell::new(*workload)));
     cells.extend(two.map(|workload| Cell::new(workload).threads(2)));
-    cells
-        .extend([Workload::Getattr, Workload::CreateUnlink].map(|workload| Cell::new(workload).from_another_session()));
-    cells.extend([Workload::Getattr, Workload::Read4k].map(|workload| Cell::new(workload).threads(4)));
+    cells.extend([Cell::new(Workload::Getattr).from_another_session(), Cell::new(Workload::Getattr).threads(4)]);
+    cells.push(Cell::new(Workload::StartUp));
     cells
 }
 
-/// Every workload, with 1, 2 and 4 clients, free and on one CPU, from the server's session and from another.
+/// Every small call with 1, 2 and 4 clients, large ones with 1 and 2, from the server's session and from another, and on
+/// one CPU unless there are 4; fio with a deep queue from both sessions; all else once.
 #[must_use]
 pub fn full() -> Vec<Cell> {
     let mut cells = Vec::new();
     for workload in SMALL.iter().chain(LARGE) {
-        for threads in [1, 2, 4] {
-            let cell = Cell::new(*workload).threads(threads);
-            cells.extend([cell.pinned(), cell, cell.from_another_session()]);
-        }
+        let cell = Cell::new(*workload);
+        cells.extend([cell.pinned(), cell, cell.from_another_session()]);
+        cells.extend([cell.threads(2).pinned(), cell.threads(2)]);
     }
+    for workload in SMALL {
+        let cell = Cell::new(*workload);
+        cells.extend([cell.threads(2).from_another_session(), cell.threads(4), cell.threads(4).from_another_session()]);
+    }
+    cells.extend(DEEP.iter().map(|workload| Cell::new(*workload)));
+    cells.extend(
+        [Workload::FioReadDeep, Workload::FioWriteDeep].map(|workload| Cell::new(workload).from_another_session()),
+    );
+    cells.extend(MIRRORED.iter().map(|workload| Cell::new(*workload).mirrored()));
+    cells.push(Cell::new(Workload::StartUp));
     cells
+}
+
+/// The rows whose system calls are counted as well.
+#[must_use]
+pub fn counted() -> [Cell; 4] {
+    [Workload::Getattr, Workload::CreateUnlink, Workload::Read4k, Workload::Write4k].map(Cell::new)
 }
 
 #[cfg(test)]

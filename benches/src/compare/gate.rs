@@ -6,9 +6,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::compare::cell::Cell;
+use crate::compare::peers::{
+    FLOOR, FLOOR_RING, FUSER, LIBFUSE_MIRROR, LIBFUSE_MIRROR_FAST, MEMFS, MIRROR, MIRROR_FAST, MIRROR_PASSTHROUGH,
+    NATIVE, OTHER_MIRROR, THIS, THIS_RING,
+};
 use crate::compare::results::{Figure, Results, Sample};
-use crate::compare::server::{FLOOR, FLOOR_RING, FUSER, THIS, THIS_RING};
-use crate::load::Workload;
+use crate::workload::Workload;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,19 +20,31 @@ enum Measure {
     Rate,
     /// CPU time of the server; less is better.
     Cpu,
+    /// Milliseconds an operation takes; less is better.
+    Time,
+    /// MiB of memory that it takes when idle; less is better.
+    Memory,
 }
 
-/// One target: a ratio, and what it must be.
+/// What a figure is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Against {
+    /// The figure of another server in the same round.
+    Server(&'static str),
+    /// Nothing: it is in this unit.
+    Unit(&'static str),
+}
+
+/// One target: a ratio or a figure, and what it must be.
 #[derive(Debug)]
 pub struct Target {
     /// What it is about.
     pub about: &'static str,
-    /// Where it is measured. `None`: nothing here measures it yet, and `about` says what is missing.
-    cell: Option<Cell>,
+    cell: Cell,
     measure: Measure,
     server: &'static str,
-    against: &'static str,
-    /// At least this much of the other's rate, or at most this much of its CPU time.
+    against: Against,
+    /// At least this much where more is better, at most this much where less is.
     pub bound: f64,
 }
 
@@ -46,20 +61,20 @@ pub enum Verdict {
     NotMeasured,
 }
 
+fn of(server: &'static str, about: &'static str, cell: Cell, against: &'static str, bound: f64) -> Target {
+    Target { about, cell, measure: Measure::Rate, server, against: Against::Server(against), bound }
+}
+
 fn rate(about: &'static str, cell: Cell, against: &'static str, bound: f64) -> Target {
-    Target { about, cell: Some(cell), measure: Measure::Rate, server: THIS, against, bound }
+    of(THIS, about, cell, against, bound)
 }
 
 fn ring(about: &'static str, cell: Cell, against: &'static str, bound: f64) -> Target {
-    Target { about, cell: Some(cell), measure: Measure::Rate, server: THIS_RING, against, bound }
+    of(THIS_RING, about, cell, against, bound)
 }
 
 fn cpu(about: &'static str, cell: Cell, server: &'static str, bound: f64) -> Target {
-    Target { about, cell: Some(cell), measure: Measure::Cpu, server, against: FLOOR, bound }
-}
-
-fn unmeasured(about: &'static str, against: &'static str, bound: f64) -> Target {
-    Target { about, cell: None, measure: Measure::Rate, server: THIS, against, bound }
+    Target { measure: Measure::Cpu, ..of(server, about, cell, FLOOR, bound) }
 }
 
 /// All targets.
@@ -121,10 +136,56 @@ pub fn targets() -> Vec<Target> {
             targets.extend([cell.pinned(), cell].map(|cell| rate(fuser, cell, FUSER, 1.0)));
         }
     }
-    targets.extend([
-        unmeasured("4 KiB, 16 deep, one caller: needs fio", FLOOR, 1.0),
-        unmeasured("passthrough read, and write with fsync: needs mirrorfs", "native", 0.97),
-    ]);
+    for workload in [Workload::FioReadDeep, Workload::FioWriteDeep] {
+        let cell = Cell::new(workload);
+        targets
+            .extend([cell, cell.from_another_session()].map(|cell| rate("a deep queue, one caller", cell, FLOOR, 1.0)));
+        let about = "a deep queue on the ring, against the floor on /dev/fuse";
+        targets.extend([cell, cell.from_another_session()].map(|cell| ring(about, cell, FLOOR, 1.0)));
+    }
+    targets.extend(mirror_targets());
+    let start = Cell::new(Workload::StartUp);
+    let idle = Target {
+        against: Against::Unit("MiB"),
+        measure: Measure::Memory,
+        ..of(MEMFS, "an idle memfs", start, "", 6.0)
+    };
+    targets.push(idle);
+    let about = "from the start to the mount";
+    targets.extend([MEMFS, THIS, THIS_RING].map(|server| Target {
+        against: Against::Unit("ms"),
+        measure: Measure::Time,
+        ..of(server, about, start, "", 10.0)
+    }));
+    targets
+}
+
+/// Those of the mirror filesystem.
+fn mirror_targets() -> Vec<Target> {
+    let mirrored = |workload| Cell::new(workload).mirrored();
+    let without = "the mirror without passthrough";
+    let with = "the mirror with passthrough";
+    let mut targets = vec![
+        of(MIRROR, without, mirrored(Workload::Read1mBuffered), NATIVE, 0.36),
+        of(MIRROR, without, mirrored(Workload::Read1mDirect), NATIVE, 0.48),
+        of(MIRROR, without, mirrored(Workload::Write1mDirect), NATIVE, 0.50),
+        of(MIRROR_PASSTHROUGH, with, mirrored(Workload::Read1mBuffered), NATIVE, 0.97),
+        of(MIRROR_PASSTHROUGH, with, mirrored(Workload::Write1mFsync), NATIVE, 0.80),
+        of(MIRROR_PASSTHROUGH, with, mirrored(Workload::Write4kBuffered), NATIVE, 0.95),
+    ];
+    let steps = [
+        Workload::Untar,
+        Workload::Find,
+        Workload::Grep,
+        Workload::GitStatus,
+        Workload::GitStatusWarm,
+        Workload::CargoBuild,
+        Workload::RemoveTree,
+    ];
+    for step in steps {
+        let ahead = |other| of(MIRROR_FAST, "real life, ahead of every other", mirrored(step), other, 1.0);
+        targets.extend([LIBFUSE_MIRROR, LIBFUSE_MIRROR_FAST, OTHER_MIRROR].map(ahead));
+    }
     targets
 }
 
@@ -135,9 +196,14 @@ impl Target {
         let of = |sample: &Sample| match self.measure {
             Measure::Rate => Some(sample.rate),
             Measure::Cpu => sample.cpu,
+            Measure::Time => Some(sample.seconds() * 1000.0),
+            Measure::Memory => sample.resident,
         };
-        let cell = self.cell.and_then(|cell| results.cell(&cell));
-        match cell.and_then(|cell| cell.ratio(self.server, self.against, of)) {
+        let figure = results.cell(&self.cell).and_then(|cell| match self.against {
+            Against::Server(other) => cell.ratio(self.server, other, of),
+            Against::Unit(_) => cell.figure(self.server, of),
+        });
+        match figure {
             None => Verdict::NotMeasured,
             Some(figure) if self.missed_by(figure.median) <= 0.0 => Verdict::Met(figure),
             Some(figure) if self.missed_by(figure.median) <= figure.spread => Verdict::Even(figure),
@@ -145,25 +211,25 @@ impl Target {
         }
     }
 
-    /// How far a ratio is on the wrong side of the bound.
-    fn missed_by(&self, ratio: f64) -> f64 {
-        match self.measure {
-            Measure::Rate => self.bound - ratio,
-            Measure::Cpu => ratio - self.bound,
-        }
+    /// How far a figure is on the wrong side of the bound.
+    fn missed_by(&self, figure: f64) -> f64 {
+        if self.measure == Measure::Rate { self.bound - figure } else { figure - self.bound }
     }
 
     /// What must be, as in `>= 0.95 of floor`.
     #[must_use]
     pub fn bound(&self) -> String {
         let sign = if self.measure == Measure::Rate { ">=" } else { "<=" };
-        format!("{sign} {:.2} of {}", self.bound, self.against)
+        match self.against {
+            Against::Server(other) => format!("{sign} {:.2} of {other}", self.bound),
+            Against::Unit(unit) => format!("{sign} {} {unit}", self.bound),
+        }
     }
 
-    /// Where it is measured, in words.
+    /// What is measured, and where, in words.
     #[must_use]
     pub fn place(&self) -> String {
-        self.cell.map_or_else(|| String::from("-"), |cell| cell.to_string())
+        format!("{}: {}", self.server, self.cell)
     }
 
     /// What was lost since `before`, if this target was met there and is missed now by more than the spread.
@@ -210,12 +276,12 @@ mod tests {
     fn run(ratio: f64, jitter: f64) -> Results {
         let mut cell = CellResult::new(Cell::new(Workload::Getattr));
         for (round, part) in [ratio - jitter, ratio, ratio + jitter].into_iter().enumerate() {
-            let sample = |rate| Sample { rate, cpu: None, switches: None };
+            let sample = |rate| Sample { rate, ..Sample::default() };
             cell.add(THIS, round, sample(1000.0 * part));
             cell.add(FUSER, round, sample(1000.0));
         }
         let text = r#"{"machine":{"date":"","kernel":"","cpu":"","cpus":2,"autogroup":true,"load":""},
-            "mode":"quick","rounds":3,"milliseconds":1,"missing":[],"cells":[]}"#;
+            "mode":"quick","rounds":3,"milliseconds":1,"missing":[],"cells":[],"calls":[]}"#;
         let mut results: Results = serde_json::from_str(text).unwrap();
         results.cells.push(cell);
         results

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,9 +12,13 @@ use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unsha
 use nix::unistd::{Pid, getuid};
 
 use crate::compare::cell::{Cell, Placement, Session};
-use crate::compare::results::Sample;
+use crate::compare::peers::Peer;
+use crate::compare::results::{Sample, Switches};
 use crate::compare::server::{Server, beside};
 use crate::load::{Done, f64_of};
+
+/// How long a server that has mounted is left alone before its memory is looked at.
+const SETTLED: Duration = Duration::from_millis(50);
 
 /// Leaves the mounts of the machine alone: what is mounted from now on goes with this process and its children.
 pub(super) fn enter_private_namespace() -> Result<()> {
@@ -25,9 +30,10 @@ pub(super) fn enter_private_namespace() -> Result<()> {
 
 /// What a process has used so far.
 #[derive(Clone, Copy, Debug, Default)]
-struct Usage {
+pub(super) struct Usage {
     nanoseconds: u64,
-    switches: u64,
+    voluntary: u64,
+    involuntary: u64,
 }
 
 impl Usage {
@@ -40,7 +46,8 @@ impl Usage {
             let Ok(schedstat) = fs::read_to_string(format!("{file}/schedstat")) else { continue };
             let status = fs::read_to_string(format!("{file}/status")).unwrap_or_default();
             usage.nanoseconds += schedstat.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
-            usage.switches += status.lines().filter_map(switches).sum::<u64>();
+            usage.voluntary += number(&status, "voluntary_ctxt_switches").unwrap_or(0);
+            usage.involuntary += number(&status, "nonvoluntary_ctxt_switches").unwrap_or(0);
         }
         Ok(usage)
     }
@@ -48,18 +55,19 @@ impl Usage {
     fn since(self, before: Self) -> Self {
         Self {
             nanoseconds: self.nanoseconds.saturating_sub(before.nanoseconds),
-            switches: self.switches.saturating_sub(before.switches),
+            voluntary: self.voluntary.saturating_sub(before.voluntary),
+            involuntary: self.involuntary.saturating_sub(before.involuntary),
         }
     }
 }
 
-/// The number in `voluntary_ctxt_switches: 7` and `nonvoluntary_ctxt_switches: 7`.
-fn switches(line: &str) -> Option<u64> {
-    let (name, number) = line.split_once(':')?;
-    if name.ends_with("voluntary_ctxt_switches") { number.trim().parse().ok() } else { None }
+/// The number in a line as `VmRSS:\t 7 kB` of a file in `/proc`.
+fn number(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
-fn tasks(process: u32) -> Result<Vec<i32>> {
+pub(super) fn tasks(process: u32) -> Result<Vec<i32>> {
     let directory = format!("/proc/{process}/task");
     let list = fs::read_dir(&directory).with_context(|| format!("listing {directory}"))?;
     Ok(list.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
@@ -85,6 +93,35 @@ fn place(process: u32, placement: Placement) -> Result<()> {
 
 /// Measures a server once.
 pub(super) fn sample(server: &Server, cell: &Cell, time: Duration) -> Result<Sample> {
+    let (done, used) = work(server, cell, time)?;
+    // Without an operation there is nothing that it could have cost.
+    let used = used.filter(|_| done.operations > 0);
+    let each = |count: u64| f64_of(count) / f64_of(done.operations);
+    Ok(Sample {
+        rate: done.rate,
+        cpu: used.map(|used| each(used.nanoseconds) / 1000.0),
+        switches: used.map(|used| Switches { voluntary: each(used.voluntary), involuntary: each(used.involuntary) }),
+        resident: None,
+    })
+}
+
+/// Starts a server and ends it.
+pub(super) fn start(peer: &'static Peer, scratch: &Path) -> Result<Sample> {
+    let server = Server::start(peer, scratch)?;
+    // It may still have something to do when its mount is there.
+    std::thread::sleep(SETTLED);
+    let resident = server.process().map(|process| -> Result<f64> {
+        let file = format!("/proc/{process}/status");
+        let status = fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+        let resident = number(&status, "VmRSS").with_context(|| format!("reading {file}: no VmRSS"))?;
+        Ok(f64_of(resident) / 1024.0)
+    });
+    let seconds = server.started_in.as_secs_f64();
+    Ok(Sample { rate: 1.0 / seconds, resident: resident.transpose()?, ..Sample::default() })
+}
+
+/// Has a client work; returns what it got done and what the server used.
+pub(super) fn work(server: &Server, cell: &Cell, time: Duration) -> Result<(Done, Option<Usage>)> {
     if let Some(process) = server.movable() {
         place(process, cell.placement)?;
     }
@@ -115,12 +152,19 @@ pub(super) fn sample(server: &Server, cell: &Cell, time: Duration) -> Result<Sam
         bail!("{}", words.split_whitespace().collect::<Vec<_>>().join(" "));
     };
     let done: Done = serde_json::from_str(&line).context("reading what load says")?;
-    // Without an operation there is nothing that it could have cost.
-    let used = after.zip(before).filter(|_| done.operations > 0).map(|(after, before)| after.since(before));
-    let each = |count: u64| f64_of(count) / f64_of(done.operations);
-    Ok(Sample {
-        rate: done.rate,
-        cpu: used.map(|used| each(used.nanoseconds) / 1000.0),
-        switches: used.map(|used| each(used.switches)),
-    })
+    Ok((done, after.zip(before).map(|(after, before)| after.since(before))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_by_their_whole_name() {
+        let status = "VmRSS:\t    5480 kB\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n";
+        assert_eq!(number(status, "VmRSS"), Some(5480));
+        assert_eq!(number(status, "voluntary_ctxt_switches"), Some(7));
+        assert_eq!(number(status, "nonvoluntary_ctxt_switches"), Some(9));
+        assert_eq!(number(status, "VmSwap"), None);
+    }
 }

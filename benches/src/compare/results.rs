@@ -9,16 +9,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::Plan;
 use crate::compare::cell::Cell;
+use crate::compare::peers::PEERS;
 
 /// One measurement.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Sample {
     /// Operations a second.
     pub rate: f64,
     /// CPU time of the server, in microseconds an operation.
     pub cpu: Option<f64>,
     /// Context switches of the server, an operation.
-    pub switches: Option<f64>,
+    pub switches: Option<Switches>,
+    /// Resident memory of the server that has nothing to do yet, in MiB.
+    pub resident: Option<f64>,
+}
+
+impl Sample {
+    /// How long an operation takes, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        1.0 / self.rate
+    }
+}
+
+/// Context switches.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Switches {
+    /// To wait.
+    pub voluntary: f64,
+    /// Since others were to run.
+    pub involuntary: f64,
 }
 
 /// The measurements of one cell: of each server, round by round.
@@ -27,6 +47,17 @@ pub struct CellResult {
     /// What was measured.
     pub cell: Cell,
     samples: BTreeMap<String, BTreeMap<usize, Sample>>,
+}
+
+/// The system calls of a server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Calls {
+    /// Whose.
+    pub server: String,
+    /// In which cell.
+    pub cell: Cell,
+    /// How many an operation, by name.
+    pub each: BTreeMap<String, f64>,
 }
 
 /// Somebody who was not measured.
@@ -72,6 +103,8 @@ pub struct Results {
     pub missing: Vec<Missing>,
     /// What was measured.
     pub cells: Vec<CellResult>,
+    /// What was counted.
+    pub calls: Vec<Calls>,
 }
 
 /// A figure and how far it scatters.
@@ -145,7 +178,16 @@ impl Results {
             milliseconds: u64::try_from(plan.time.as_millis())?,
             missing: Vec::new(),
             cells: Vec::new(),
+            calls: Vec::new(),
         })
+    }
+
+    /// Notes and tells that somebody is not measured, in a cell or at all.
+    pub(super) fn miss(&mut self, server: &str, cell: Option<Cell>, error: &anyhow::Error) {
+        let reason = format!("{error:#}");
+        let place = cell.map_or_else(String::new, |cell| format!(", {cell}"));
+        eprintln!("not measured: {server}{place}: {reason}");
+        self.missing.push(Missing { server: server.to_owned(), cell, reason });
     }
 
     pub(super) fn is_missing(&self, server: &str, cell: &Cell) -> bool {
@@ -158,10 +200,13 @@ impl Results {
         self.cells.iter().find(|result| result.cell == *cell)
     }
 
-    /// Who was measured in at least one cell, out of `names`, in their order.
+    /// The cells that are wanted, and who was measured in at least one of them, in the order of the table of servers.
     #[must_use]
-    pub fn measured<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
-        names.into_iter().filter(|name| self.cells.iter().any(|cell| cell.has(name))).collect()
+    pub fn select(&self, wanted: impl Fn(&Cell) -> bool) -> (Vec<&CellResult>, Vec<&'static str>) {
+        let cells: Vec<_> = self.cells.iter().filter(|result| wanted(&result.cell)).collect();
+        let names = PEERS.iter().map(|peer| peer.name);
+        let servers = names.filter(|name| cells.iter().any(|cell| cell.has(name))).collect();
+        (cells, servers)
     }
 }
 
@@ -223,9 +268,9 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        let cell = Cell::new(crate::load::Workload::Getattr);
+        let cell = Cell::new(crate::workload::Workload::Getattr);
         let mut result = CellResult::new(cell);
-        let sample = |rate| Sample { rate, cpu: None, switches: None };
+        let sample = |rate| Sample { rate, ..Sample::default() };
         for (round, (ours, theirs)) in [(10.0, 5.0), (100.0, 50.0), (2.0, 1.0)].into_iter().enumerate() {
             result.add("a", round, sample(ours));
             result.add("b", round, sample(theirs));

@@ -1,127 +1,23 @@
-//! Who is compared: the table of peers, and how each becomes a process that serves the tree.
+//! How each server becomes a process that serves.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use crate::compare::peers::{Kind, Peer, Program, Serving};
 use crate::tree;
 
 /// How long a server may take to mount, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Somebody who serves the tree.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// What it is called in tables and results.
-    pub name: &'static str,
-    /// What it is.
-    pub about: &'static str,
-    kind: Kind,
-    serving: Serving,
-    /// Whether it is in a quick run.
-    pub quick: bool,
-}
-
-/// How a server is told to serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Serving {
-    /// Through `/dev/fuse`, with so many threads; 0: its default.
-    Device(usize),
-    /// Through io_uring.
-    Ring,
-}
-
-impl Serving {
-    /// How many threads serve, 0 for the default.
-    ///
-    /// # Errors
-    /// It is to be done through io_uring, for a server that cannot.
-    pub fn threads(self) -> Result<usize> {
-        match self {
-            Self::Device(threads) => Ok(threads),
-            Self::Ring => bail!("this server has no io_uring"),
-        }
-    }
-}
-
-impl fmt::Display for Serving {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Device(threads) => threads.fmt(f),
-            Self::Ring => f.write_str("ring"),
-        }
-    }
-}
-
-impl FromStr for Serving {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        if text == "ring" {
-            return Ok(Self::Ring);
-        }
-        text.parse().map(Self::Device).context("reading the number of threads")
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A binary of this package.
-    Rust(&'static str),
-    /// A source file below `c/`, compiled here, with the flags of these packages of pkg-config.
-    C(&'static str, &'static [&'static str]),
-    /// No server: the same tree in a directory.
-    Native,
-}
-
-const fn peer(name: &'static str, about: &'static str, kind: Kind, serving: Serving, quick: bool) -> Peer {
-    Peer { name, about, kind, serving, quick }
-}
-
-/// This library, in results.
-pub const THIS: &str = "fusewire";
-/// The library that Rust programs use today.
-pub const FUSER: &str = "fuser";
-/// The least work.
-pub const FLOOR: &str = "floor";
-
-/// This library over io_uring.
-pub const THIS_RING: &str = "fusewire-ring";
-/// The least work over io_uring.
-pub const FLOOR_RING: &str = "floor-ring";
-
-/// All peers, in the order of the tables.
-pub const PEERS: &[Peer] = {
-    use Kind::{C, Native, Rust};
-    use Serving::{Device, Ring};
-    &[
-        peer(THIS, "this library, as by default", Rust("serve_fusewire"), Device(0), true),
-        peer("fusewire-1", "this library, a single worker", Rust("serve_fusewire"), Device(1), false),
-        peer(THIS_RING, "this library over io_uring", Rust("serve_fusewire"), Ring, true),
-        peer(FUSER, "fuser 0.18, as by default: one thread", Rust("serve_fuser"), Device(0), true),
-        peer("fuser-2", "fuser 0.18, two threads, a descriptor each", Rust("serve_fuser"), Device(2), true),
-        peer("polyfuse", "polyfuse 0.5, one thread", Rust("serve_polyfuse"), Device(1), false),
-        peer("fuse3", "fuse3 0.10 on tokio, a worker a CPU", Rust("serve_fuse3"), Device(0), false),
-        peer(
-            "libfuse",
-            "libfuse3 from the system, low-level API, one thread",
-            C("libfuse.c", &["fuse3"]),
-            Device(1),
-            false,
-        ),
-        peer("libfuse-mt", "the same with its loop of threads", C("libfuse.c", &["fuse3"]), Device(0), false),
-        peer(FLOOR, "a C program without a library, one thread", C("floor.c", &[]), Device(1), true),
-        peer(FLOOR_RING, "the same over io_uring, a thread pinned to each CPU", C("floor_ring.c", &[]), Ring, true),
-        peer("native", "the same tree in tmpfs, without FUSE", Native, Device(0), false),
-    ]
-};
+/// How often it is looked whether it has mounted.
+const PAUSE: Duration = Duration::from_micros(200);
+/// For how many threads there are files where each takes memory.
+const PLANTED: u8 = 4;
 
 /// A peer that serves, until it is dropped.
 #[derive(Debug)]
@@ -130,7 +26,11 @@ pub struct Server {
     pub peer: &'static Peer,
     /// Where its tree is.
     pub directory: PathBuf,
+    /// How long it took until that was there.
+    pub started_in: Duration,
     child: Option<Child>,
+    /// A tmpfs below its tree.
+    source: Option<PathBuf>,
 }
 
 impl Server {
@@ -140,38 +40,47 @@ impl Server {
     /// Why it cannot be measured: a compiler or library is missing, or it does not mount.
     pub fn start(peer: &'static Peer, scratch: &Path) -> Result<Self> {
         let directory = scratch.join(peer.name);
-        fs::create_dir(&directory).with_context(|| format!("making {}", directory.display()))?;
-        let program = match peer.kind {
-            Kind::Rust(binary) => beside(binary)?,
-            Kind::C(source, packages) => compile(source, packages, scratch)?,
+        fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
+        let mut server = Self { peer, directory, started_in: Duration::ZERO, child: None, source: None };
+        let (program, words): (_, &[&str]) = match peer.kind {
+            Kind::Table(program) => (program, &["MOUNTPOINT", "SERVING"]),
+            Kind::Mirror(program, words) => {
+                let source = scratch.join(format!("{}.source", peer.name));
+                fs::create_dir_all(&source).with_context(|| format!("making {}", source.display()))?;
+                plant(server.source.insert(source), 1)?;
+                (program, words)
+            }
+            Kind::Empty(program, words) => (program, words),
             Kind::Native => {
-                let mounted = mount_tmpfs(&directory);
-                mounted.with_context(|| format!("mounting a tmpfs on {}", directory.display()))?;
-                plant(&directory).with_context(|| format!("making the tree in {}", directory.display()))?;
-                return Ok(Self { peer, directory, child: None });
+                plant(&server.directory, PLANTED)?;
+                return Ok(server);
             }
         };
+        let program = find(program, scratch)?;
+        let source = server.source.as_deref().unwrap_or(Path::new("")).to_string_lossy().into_owned();
+        let mountpoint = server.directory.to_string_lossy().into_owned();
+        let serving = peer.serving.to_string();
+        let words = words.iter().map(|word| match *word {
+            "MOUNTPOINT" => mountpoint.clone(),
+            "SERVING" => serving.clone(),
+            word => word.replace("SOURCE", &source),
+        });
         let log = scratch.join(format!("{}.log", peer.name));
         let output = File::create(&log).with_context(|| format!("making {}", log.display()))?;
-        let before = fs::metadata(&directory)?.dev();
-        let child = Command::new(&program)
-            .arg(&directory)
-            .arg(peer.serving.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let mut server = Self { peer, directory, child: Some(child) };
-        let deadline = Instant::now() + PATIENCE;
+        let before = fs::metadata(&server.directory)?.dev();
+        let start = Instant::now();
+        let mut command = Command::new(&program);
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+        server.child = Some(command.spawn().with_context(|| format!("starting {}", program.display()))?);
         while fs::metadata(&server.directory).map_or(true, |found| found.dev() == before) {
             let ended = server.child.as_mut().map(Child::try_wait).transpose()?.flatten();
-            if ended.is_some() || Instant::now() > deadline {
+            if ended.is_some() || start.elapsed() > PATIENCE {
                 let words = fs::read_to_string(&log).unwrap_or_default();
                 bail!("it does not mount: {}", words.lines().next_back().unwrap_or("no reason given"));
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
         }
+        server.started_in = start.elapsed();
         Ok(server)
     }
 
@@ -190,16 +99,26 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.end();
+        if let Some(directory) = &self.source {
+            // Nobody else has files there.
+            let _ = umount2(directory, MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+impl Server {
+    fn end(&mut self) {
         let unmounted = umount2(&self.directory, MntFlags::MNT_DETACH);
         let Some(child) = &mut self.child else {
             return;
         };
-        let deadline = Instant::now() + PATIENCE;
-        while unmounted.is_ok() && Instant::now() < deadline {
+        let start = Instant::now();
+        while unmounted.is_ok() && start.elapsed() < PATIENCE {
             if !matches!(child.try_wait(), Ok(None)) {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
         }
         eprintln!("{} does not end: killed", self.peer.name);
         // It may have ended since.
@@ -208,7 +127,19 @@ impl Drop for Server {
     }
 }
 
-/// A binary of this package.
+fn find(program: Program, scratch: &Path) -> Result<PathBuf> {
+    match program {
+        Program::Rust(binary) => beside(binary),
+        Program::C(source, packages) => compile(source, packages, scratch),
+        Program::System(name, package) => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let found = std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file());
+            found.with_context(|| format!("finding {name} (Debian: apt install {package})"))
+        }
+    }
+}
+
+/// A binary of this workspace.
 ///
 /// # Errors
 /// It is not there.
@@ -216,7 +147,7 @@ pub fn beside(binary: &str) -> Result<PathBuf> {
     let here = std::env::current_exe().context("finding the binaries of this package")?;
     // A bench lies one directory deeper than a binary.
     let path = here.ancestors().skip(1).take(2).map(|directory| directory.join(binary)).find(|path| path.is_file());
-    path.with_context(|| format!("finding {binary}: it is not beside {}; build the whole package", here.display()))
+    path.with_context(|| format!("finding {binary}: it is not beside {}; build it first", here.display()))
 }
 
 /// Compiles a server in C.
@@ -246,13 +177,15 @@ fn compile(source: &str, packages: &[&str], scratch: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
-fn mount_tmpfs(directory: &Path) -> nix::Result<()> {
-    use nix::mount::{MsFlags, mount};
-    mount(Some("native"), directory, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, None::<&str>)
+/// Makes the tree in a tmpfs on this directory, with files for so many threads.
+fn plant(root: &Path, threads: u8) -> Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let mounted = mount(Some("native"), root, Some("tmpfs"), flags, None::<&str>);
+    mounted.with_context(|| format!("mounting a tmpfs on {}", root.display()))?;
+    fill(root, threads).with_context(|| format!("making the tree in {}", root.display()))
 }
 
-/// Makes the tree in a directory.
-fn plant(root: &Path) -> Result<()> {
+fn fill(root: &Path, threads: u8) -> Result<()> {
     for directory in ["data", "names", "attrs", "many"] {
         fs::create_dir(root.join(directory))?;
     }
@@ -273,8 +206,7 @@ fn plant(root: &Path) -> Result<()> {
         let name = std::str::from_utf8(tree::XATTR)?;
         let _ = rustix::fs::setxattr(&attrs, name, tree::XATTR_VALUE, rustix::fs::XattrFlags::empty());
     }
-    // As many as a workload has threads; the others would only cost memory.
-    for copy in 0..4 {
+    for copy in 0..threads {
         fill(root.join(format!("data/d{copy}")))?;
         fill(root.join(format!("data/c{copy}")))?;
     }
