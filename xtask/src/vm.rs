@@ -30,7 +30,7 @@ use xshell::Shell;
 
 use crate::test::{Case, Outcome, Totals};
 use crate::workspace::{self, Metadata, find_program};
-use build::Built;
+use build::{Built, Tests};
 use cpio::Archive;
 use initramfs::Initramfs;
 use kernel::Kernel;
@@ -120,13 +120,13 @@ struct Cases {
 }
 
 impl Cases {
-    fn all(shell: &Shell, built: &Built) -> Result<Self> {
+    /// Of what was built; `whole` if that is everything.
+    fn of(shell: &Shell, built: &Built, whole: bool) -> Result<Self> {
         let mut guest = build::list_own(shell, built)?;
         let mut elsewhere = built.elsewhere.clone();
         let tests = build::list_tests(shell, built)?;
         let unknown = needs::without_a_case(tests.iter().map(|case| case.name.as_str()));
-        // Where a shell is wanted, no tests are built.
-        if let Some(part) = unknown.filter(|_| !tests.is_empty()) {
+        if let Some(part) = unknown.filter(|_| whole) {
             bail!("looking up what cases need: no case has `{part}` in its name, which xtask/src/vm/needs.rs lists");
         }
         for case in tests {
@@ -315,13 +315,20 @@ fn told(name: &str, result: Result<Case>) -> Result<Case> {
 
 /// Builds, and chooses among what was built.
 fn cases(shell: &Shell, store: &Path, args: &Args) -> Result<(Built, Cases)> {
-    let built = build::build(shell, store, !args.shell)?;
-    let mut cases = Cases::all(shell, &built)?;
+    let filter = args.filter.as_deref();
+    let tests = match filter.as_slice() {
+        _ if args.shell => Tests::None,
+        _ if args.smoke => Tests::With(SMOKE),
+        [] => Tests::All,
+        filters => Tests::With(filters),
+    };
+    let built = build::build(shell, store, tests)?;
+    let mut cases = Cases::of(shell, &built, matches!(tests, Tests::All))?;
     if args.smoke {
         cases.retain(|name| SMOKE.contains(&name));
     }
-    if let Some(filter) = &args.filter {
-        cases.retain(|name| name.contains(filter.as_str()));
+    if let Some(filter) = filter {
+        cases.retain(|name| name.contains(filter));
     }
     Ok((built, cases))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::build;
+use super::build::{self, Tests};
 use super::cpio::Archive;
 use super::event::Event;
 use super::initramfs::{self, Initramfs};
@@ -32,7 +32,7 @@ pub(crate) fn examine(kernel: Option<&str>, arguments: &[&str]) -> Result<String
         None => Kernel::find(&store)?,
     };
     let modules = initramfs::modules(&kernel)?;
-    let built = build::build(&shell, &store, false)?;
+    let built = build::build(&shell, &store, Tests::None)?;
     let initramfs = Initramfs::gather(&store, &modules, &built)?;
     let accelerator = qemu::accelerator(&store, &kernel);
     let signals = Signals::hold()?;
