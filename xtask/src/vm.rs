@@ -28,6 +28,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use xshell::Shell;
 
+use crate::signals::Signals;
 use crate::test::{Case, Outcome, Totals};
 use crate::workspace::{self, Metadata, find_program};
 use build::{Built, Tests};
@@ -39,8 +40,8 @@ use plan::{GuestCase, Plan};
 use power::PowerCase;
 use qemu::{Accelerator, Machine};
 use runner::RunnerCase;
-use session::{GRACE, Interrupted, Ran, Session};
-use watch::Signals;
+pub(crate) use session::Interrupted;
+use session::{GRACE, Ran, Session};
 
 /// Flags of `cargo xtask vm`.
 #[derive(clap::Args)]
@@ -100,6 +101,12 @@ struct Boot<'a> {
 
 impl<'a> Bench<'a> {
     fn boot(&self, plan: &Plan, boot: Boot<'_>) -> Result<Session<'a>> {
+        let session = self.boot_silently(plan, boot)?;
+        println!("{}", session.greeting());
+        Ok(session)
+    }
+
+    fn boot_silently(&self, plan: &Plan, boot: Boot<'_>) -> Result<Session<'a>> {
         let initramfs = self.work.join("initramfs");
         self.initramfs.write(&initramfs, plan, boot.files)?;
         Session::boot(&self.machine(&initramfs, boot.disk), self.console, self.signals)
@@ -322,6 +329,7 @@ fn cases(shell: &Shell, store: &Path, args: &Args) -> Result<(Built, Cases)> {
         [] => Tests::All,
         filters => Tests::With(filters),
     };
+    println!("building what runs in the guest");
     let built = build::build(shell, store, tests)?;
     let mut cases = Cases::of(shell, &built, matches!(tests, Tests::All))?;
     if args.smoke {

@@ -113,7 +113,6 @@ pub(super) fn build(shell: &Shell, store: &Path, tests: Tests<'_>) -> Result<Bui
     let metadata = cmd!(shell, "cargo metadata --no-deps --format-version 1").quiet().read()?;
     let metadata: Metadata = serde_json::from_str(&metadata).context("reading the answer of cargo metadata")?;
 
-    println!("building what runs in the guest");
     let programs: Vec<_> = programs(&metadata).into_iter().flat_map(|name| ["--bin".to_owned(), name]).collect();
     let json = cmd!(
         shell,
@@ -272,7 +271,8 @@ mod tests {
     fn only_tests_that_may_have_a_wanted_case_are_built() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        for (name, text) in [("mount_a.rs", "mod deep;"), ("mount_a/deep.rs", "fn one_claim() {}"), ("mount_b.rs", "")] {
+        for (name, text) in [("mount_a.rs", "mod deep;"), ("mount_a/deep.rs", "fn one_claim() {}"), ("mount_b.rs", "")]
+        {
             fs::create_dir_all(at(name).parent().unwrap()).unwrap();
             fs::write(at(name), text).unwrap();
         }

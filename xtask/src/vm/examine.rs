@@ -13,8 +13,9 @@ use super::kernel::Kernel;
 use super::module::Modules;
 use super::plan::{GuestCase, Plan, What};
 use super::qemu;
-use super::watch::{Heard, Signals};
+use super::watch::Heard;
 use super::{Bench, Boot, need_qemu, store, work};
+use crate::signals::Signals;
 use crate::workspace;
 
 /// Where the guest has this program.
@@ -50,7 +51,7 @@ pub(crate) fn examine(kernel: Option<&str>, arguments: &[&str]) -> Result<String
     let words = [PROGRAM, "doctor"].into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect();
     let case = GuestCase { name: "doctor".to_owned(), what: What::Program(words) };
     let plan = Plan { limit: LIMIT, cases: vec![case], ..Plan::default() };
-    let mut guest = bench.boot(&plan, Boot { files: files(&kernel)?, ..Boot::default() })?;
+    let mut guest = bench.boot_silently(&plan, Boot { files: files(&kernel)?, ..Boot::default() })?;
     let mut said = String::new();
     loop {
         match guest.next(LIMIT * 2)? {

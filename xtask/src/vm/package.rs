@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
-use super::watch::Signals;
 use super::work;
+use crate::signals::Signals;
 use crate::workspace::find_program;
 
 /// Debian's archive, and the keys that it is signed with.
@@ -62,10 +62,10 @@ impl Apt {
         let stamp = top.join("updated");
         let age = fs::metadata(&stamp).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
         if age.is_none_or(|age| age > FRESH) {
-            println!("asking {ARCHIVE} for its lists of packages");
+            eprintln!("asking {ARCHIVE} for its lists of packages");
             match apt.update() {
                 Ok(()) => fs::write(&stamp, "").with_context(|| format!("writing {}", stamp.display()))?,
-                Err(error) if age.is_some() => println!("{error:#}; the lists of before are used"),
+                Err(error) if age.is_some() => eprintln!("{error:#}; the lists of before are used"),
                 Err(error) => return Err(error),
             }
         }
@@ -122,7 +122,7 @@ impl Apt {
             return Ok(directory);
         }
         need_tools(&format!("getting the package {package}"))?;
-        println!("fetching the package {package}");
+        eprintln!("fetching the package {package}");
         let signals = Signals::hold()?;
         let work = work::directory(store)?;
         let shell = Shell::new().context("starting a shell")?;
