@@ -79,8 +79,11 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Task) -> Result<ExitCode> {
-    if task.runs_tests() && !supervise::is_inside() {
-        return supervise::run();
+    if task.runs_tests() {
+        if !supervise::is_inside() {
+            return supervise::run();
+        }
+        signals::let_through()?;
     }
     match task {
         Task::Doctor(args) => doctor::run(&args),

@@ -9,10 +9,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// Signals that are held back until this is dropped. Programs that are started meanwhile are not affected.
+/// Signals that are held back until this is dropped. Programs that are started meanwhile inherit that.
 pub(crate) struct Signals {
     before: SigSet,
     pending: SignalFd,
+}
+
+/// Lets every signal through again, in a program whose parent holds some back.
+pub(crate) fn let_through() -> Result<()> {
+    SigSet::all().thread_unblock().context("letting signals through")
 }
 
 impl Signals {

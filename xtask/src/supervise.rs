@@ -73,18 +73,26 @@ fn follow(task: Pid, signals: &Signals) -> Result<(Option<WaitStatus>, Option<Si
     let mut end = None;
     loop {
         if let Some(status) = reap(task)? {
+            // Ctrl-C is for the task as well, which may have ended of it by now.
+            while let Some(signal) = signals.heard()? {
+                interrupted = interrupted.or(Some(signal).filter(asks_to_end));
+            }
             return Ok((Some(status), interrupted));
         }
         if end.is_some_and(|end| Instant::now() > end) {
             return Ok((None, interrupted));
         }
-        let heard = signals.wait(PAUSE)?.filter(|signal| *signal != Signal::SIGCHLD);
+        let heard = signals.wait(PAUSE)?.filter(asks_to_end);
         if let (Some(signal), None) = (heard, interrupted) {
             interrupted = Some(signal);
             end = Some(Instant::now() + GRACE);
             tell(&descendants(), Signal::SIGTERM);
         }
     }
+}
+
+fn asks_to_end(signal: &Signal) -> bool {
+    *signal != Signal::SIGCHLD
 }
 
 /// Takes the exit status of every child that has ended; gives that of the task, if it is among them.

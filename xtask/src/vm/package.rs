@@ -128,7 +128,7 @@ impl Apt {
         let shell = Shell::new().context("starting a shell")?;
         shell.change_dir(work.path());
         let options = &self.options;
-        let parts = parts(package, self.depends(package));
+        let parts = parts(package, &self.depends(package))?;
         let fetched =
             cmd!(shell, "apt-get {options...} download {package} {parts...}").quiet().ignore_status().output()?;
         if let Some(signal) = signals.heard()? {
@@ -165,11 +165,16 @@ fn dependencies(said: &str) -> Vec<String> {
 }
 
 /// The parts of a kernel's package: since Linux 6.19 image and modules are in packages of their own, which have the release
-/// in their names, too.
-fn parts(package: &str, mut depends: Vec<String>) -> Vec<String> {
-    let release = package.strip_prefix(KERNEL);
-    depends.retain(|name| release.is_some_and(|release| name.ends_with(&format!("-{release}"))));
-    depends
+/// in their names, too. The archive may have lost some of an older kernel.
+fn parts(package: &str, depends: &[String]) -> Result<Vec<String>> {
+    let Some(release) = package.strip_prefix(KERNEL) else { return Ok(Vec::new()) };
+    let end = format!("-{release}");
+    // What no archive has stands in angle brackets.
+    let lost = depends.iter().find(|name| name.strip_suffix('>').is_some_and(|name| name.ends_with(&end)));
+    if let Some(name) = lost {
+        bail!("fetching the package {package}: the archive does not have its part {}", name.trim_matches(['<', '>']));
+    }
+    Ok(depends.iter().filter(|name| name.ends_with(&end)).cloned().collect())
 }
 
 fn need_tools(purpose: &str) -> Result<()> {
@@ -238,12 +243,15 @@ mod tests {
         let said = "linux-image-6.19.1-cloud-amd64\n  PreDepends: linux-base\n |Depends: dracut\n  Depends: <linux-initramfs-tool>\n    \
                     dracut\n  Depends: kmod\n  Depends: linux-base-6.19.1-cloud-amd64\n  Depends: linux-binary-6.19.1-cloud-amd64\n  \
                     Depends: linux-modules-6.19.1-cloud-amd64\n  Suggests: linux-doc-6.19\n";
-        let found = parts("linux-image-6.19.1-cloud-amd64", dependencies(said));
+        let found = parts("linux-image-6.19.1-cloud-amd64", &dependencies(said)).unwrap();
         assert_eq!(
             found,
             ["base", "binary", "modules"].map(|part| format!("linux-{part}-6.19.1-cloud-amd64")).to_vec()
         );
-        assert!(parts("fuse3", dependencies("fuse3\n  Depends: libc6\n  Depends: libfuse3-3\n")).is_empty());
+        assert!(parts("fuse3", &dependencies("fuse3\n  Depends: libc6\n  Depends: <cdebconf>\n")).unwrap().is_empty());
+        let lost = ["<linux-modules-6.19.1-cloud-amd64>".to_owned()];
+        let error = parts("linux-image-6.19.1-cloud-amd64", &lost).unwrap_err().to_string();
+        assert!(error.ends_with("the archive does not have its part linux-modules-6.19.1-cloud-amd64"), "{error}");
     }
 
     #[test]
