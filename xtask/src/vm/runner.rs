@@ -85,7 +85,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a check.
 pub(super) fn run(bench: &Bench<'_>, case: &RunnerCase) -> Result<Case> {
-    println!("something is broken on purpose for {}:", case.name);
+    println!("checking this runner, in which things fail on purpose: {}", case.name);
     let start = Instant::now();
     let outcome = match (case.run)(bench)? {
         Ok(()) => Outcome::Passed,
