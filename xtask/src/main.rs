@@ -11,6 +11,8 @@ mod dist;
 mod doctor;
 mod fuzz;
 mod progress;
+mod signals;
+mod supervise;
 mod test;
 mod tidy;
 mod vm;
@@ -55,6 +57,17 @@ enum Task {
     Ci(ci::Args),
 }
 
+impl Task {
+    /// Whether it starts programs that others may outlive, and mounts what they serve.
+    fn runs_tests(&self) -> bool {
+        match self {
+            Self::Test(args) => args.runs(),
+            Self::Coverage(_) | Self::Ci(_) => true,
+            _ => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     match run(Cli::parse().task) {
         Ok(code) => code,
@@ -66,6 +79,12 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Task) -> Result<ExitCode> {
+    if task.runs_tests() {
+        if !supervise::is_inside() {
+            return supervise::run();
+        }
+        signals::let_through()?;
+    }
     match task {
         Task::Doctor(args) => doctor::run(&args),
         Task::Demo(args) => demo::run(&args),

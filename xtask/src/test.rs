@@ -27,7 +27,7 @@ pub(crate) use report::{Case, Outcome, Totals};
 /// Flags of `cargo xtask test`.
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
-    /// The suite to run; without it, every suite but vm that this machine can run
+    /// The suite to run; without it, every suite that this machine can run
     #[arg(long, value_parser = suite_names())]
     suite: Option<String>,
     /// Write the results to this file as JUnit XML
@@ -50,8 +50,8 @@ pub(crate) struct Args {
 struct Suite {
     name: &'static str,
     about: &'static str,
-    /// Whether it runs when no suite is named.
-    unasked: bool,
+    /// Whether it must be named when only some cases are wanted, as everything is built once more for it.
+    apart: bool,
     /// Checks of the doctor without which nothing of the suite can run.
     needs: &'static [&'static str],
     /// Needs that only some cases have, told by their names.
@@ -85,7 +85,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         about: "everything that mounts nothing: unit tests, property tests, doc tests",
-        unasked: true,
+        apart: false,
         needs: &[],
         case_needs: &[CaseNeed { parts: &["as_root"], check: "root" }],
         run: nextest::run_unit,
@@ -94,7 +94,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "mount",
         about: "cases that mount through the kernel: the package `tests`, and integration tests named mount*",
-        unasked: true,
+        apart: false,
         needs: &["nextest", "mount"],
         case_needs: &[
             CaseNeed { parts: AS_ROOT, check: "root" },
@@ -109,8 +109,8 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "vm",
-        about: "the same in a virtual machine with Debian's kernel, and what only a machine of its own can show; when named",
-        unasked: false,
+        about: "the same in a virtual machine with Debian's kernel, and what only a machine of its own can show",
+        apart: true,
         needs: &["qemu", "guest-kernel"],
         case_needs: &[],
         run: run_vm,
@@ -119,7 +119,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "posix",
         about: "memfs and mirrorfs under the test programs of others; all of it when named, without --quick",
-        unasked: true,
+        apart: false,
         needs: &["root", "mount", "loop-devices"],
         case_needs: &[],
         run: posix::run,
@@ -137,6 +137,11 @@ struct Run<'a> {
 }
 
 impl Args {
+    /// Whether cases run, rather than being listed.
+    pub(crate) fn runs(&self) -> bool {
+        !self.list
+    }
+
     fn form(&self) -> posix::Form {
         // What runs for hours must be asked for.
         if self.quick || self.suite.as_deref().is_none_or(|suite| suite == ALL) {
@@ -182,9 +187,9 @@ fn run_suites(args: &Args) -> Result<Totals> {
     }
     let findings = doctor::examine();
     print_needs(&suites, &findings)?;
-    if args.suite.is_none() {
-        for suite in SUITES.iter().filter(|suite| !suite.unasked) {
-            println!("suite {}: left out, as it was not named: cargo xtask test --suite {}", suite.name, suite.name);
+    if let (None, Some(filter)) = (&args.suite, &args.filter) {
+        for suite in SUITES.iter().filter(|suite| suite.apart) {
+            println!("suite {0}: left out; to run its cases: cargo xtask test --suite {0} {filter}", suite.name);
         }
     }
 
@@ -193,8 +198,12 @@ fn run_suites(args: &Args) -> Result<Totals> {
     let mut reports = Vec::new();
     for suite in suites {
         let start = Instant::now();
-        // The other suites have their turn, and what they found is told.
-        let cases = run_suite(&run, suite).unwrap_or_else(|error| vec![broken(suite, &error)]);
+        let cases = match run_suite(&run, suite) {
+            Ok(cases) => cases,
+            Err(error) if error.is::<vm::Interrupted>() => return Err(error),
+            // The other suites have their turn, and what they found is told.
+            Err(error) => vec![broken(suite, &error)],
+        };
         reports.push(SuiteReport { name: suite.name, cases, time: start.elapsed() });
     }
     if let Some(filter) = run.filter.filter(|_| reports.iter().all(|report| report.cases.is_empty())) {
@@ -240,7 +249,7 @@ fn left_out(name: String, reason: String) -> Case {
 
 fn chosen(args: &Args) -> Vec<&'static Suite> {
     let wanted = |suite: &&Suite| match args.suite.as_deref() {
-        None => suite.unasked,
+        None => !suite.apart || args.filter.is_none(),
         Some(name) => name == ALL || name == suite.name,
     };
     SUITES.iter().filter(wanted).collect()

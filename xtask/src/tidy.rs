@@ -7,6 +7,7 @@ mod links;
 mod manifests;
 mod rust;
 mod source;
+mod top;
 mod tree;
 mod unsafety;
 
@@ -46,6 +47,7 @@ const RULES: &[Rule] = &[
     Rule { name: "licences", check: manifests::licences },
     Rule { name: "mount-and-session", check: architecture::mount_and_session },
     Rule { name: "proto-without-io", check: architecture::proto_without_io },
+    Rule { name: "top-level", check: top::top_level },
     Rule { name: "generated-pages", check: generated::generated },
     Rule { name: "links", check: links::links },
 ];

@@ -28,9 +28,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use xshell::Shell;
 
+use crate::signals::Signals;
 use crate::test::{Case, Outcome, Totals};
 use crate::workspace::{self, Metadata, find_program};
-use build::Built;
+use build::{Built, Tests};
 use cpio::Archive;
 use initramfs::Initramfs;
 use kernel::Kernel;
@@ -39,8 +40,8 @@ use plan::{GuestCase, Plan};
 use power::PowerCase;
 use qemu::{Accelerator, Machine};
 use runner::RunnerCase;
-use session::{GRACE, Interrupted, Ran, Session};
-use watch::Signals;
+pub(crate) use session::Interrupted;
+use session::{GRACE, Ran, Session};
 
 /// Flags of `cargo xtask vm`.
 #[derive(clap::Args)]
@@ -100,6 +101,12 @@ struct Boot<'a> {
 
 impl<'a> Bench<'a> {
     fn boot(&self, plan: &Plan, boot: Boot<'_>) -> Result<Session<'a>> {
+        let session = self.boot_silently(plan, boot)?;
+        println!("{}", session.greeting());
+        Ok(session)
+    }
+
+    fn boot_silently(&self, plan: &Plan, boot: Boot<'_>) -> Result<Session<'a>> {
         let initramfs = self.work.join("initramfs");
         self.initramfs.write(&initramfs, plan, boot.files)?;
         Session::boot(&self.machine(&initramfs, boot.disk), self.console, self.signals)
@@ -120,13 +127,13 @@ struct Cases {
 }
 
 impl Cases {
-    fn all(shell: &Shell, built: &Built) -> Result<Self> {
+    /// Of what was built; `whole` if that is everything.
+    fn of(shell: &Shell, built: &Built, whole: bool) -> Result<Self> {
         let mut guest = build::list_own(shell, built)?;
         let mut elsewhere = built.elsewhere.clone();
         let tests = build::list_tests(shell, built)?;
         let unknown = needs::without_a_case(tests.iter().map(|case| case.name.as_str()));
-        // Where a shell is wanted, no tests are built.
-        if let Some(part) = unknown.filter(|_| !tests.is_empty()) {
+        if let Some(part) = unknown.filter(|_| whole) {
             bail!("looking up what cases need: no case has `{part}` in its name, which xtask/src/vm/needs.rs lists");
         }
         for case in tests {
@@ -172,7 +179,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(name) => Kernel::named(&store, name)?,
         None => Kernel::find(&store)?,
     };
-    let Some(Ran { cases, .. }) = run_on(&shell, &store, &kernel, args)? else { return Ok(ExitCode::SUCCESS) };
+    let Some(Ran { cases, .. }) = run_on(&shell, &store, &kernel, args)? else {
+        ensure!(args.shell, "choosing cases: none has `{}` in its name", args.filter.as_deref().unwrap_or_default());
+        return Ok(ExitCode::SUCCESS);
+    };
     let totals = Totals::of_cases(&cases);
     println!("{totals}");
     Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -198,9 +208,6 @@ impl Guest {
     pub(crate) fn run_suite(&self, filter: Option<&str>) -> Result<Vec<Case>> {
         let shell = workspace::shell()?;
         let args = Args { filter: filter.map(str::to_owned), ..Args::default() };
-        if cases(&shell, &self.store, &args)?.1.names().is_empty() {
-            return Ok(Vec::new());
-        }
         Ok(run_on(&shell, &self.store, &self.kernel, &args)?.map(|ran| ran.cases).unwrap_or_default())
     }
 }
@@ -231,13 +238,13 @@ impl Default for Args {
     }
 }
 
-/// Runs what was chosen, or the shell, which has no cases.
+/// Runs what was chosen, if anything was; or the shell, which has no cases.
 fn run_on(shell: &Shell, store: &Path, kernel: &Kernel, args: &Args) -> Result<Option<Ran>> {
     println!("kernel {} ({})", kernel.release, kernel.image.display());
     let modules = initramfs::modules(kernel)?;
     let (built, chosen) = cases(shell, store, args)?;
     if chosen.names().is_empty() {
-        bail!("choosing cases: none has `{}` in its name", args.filter.as_deref().unwrap_or_default());
+        return Ok(None);
     }
     let initramfs = Initramfs::gather(store, &modules, &built)?;
     let accelerator = qemu::accelerator(store, kernel);
@@ -315,13 +322,21 @@ fn told(name: &str, result: Result<Case>) -> Result<Case> {
 
 /// Builds, and chooses among what was built.
 fn cases(shell: &Shell, store: &Path, args: &Args) -> Result<(Built, Cases)> {
-    let built = build::build(shell, store, !args.shell)?;
-    let mut cases = Cases::all(shell, &built)?;
+    let filter = args.filter.as_deref();
+    let tests = match filter.as_slice() {
+        _ if args.shell => Tests::None,
+        _ if args.smoke => Tests::With(SMOKE),
+        [] => Tests::All,
+        filters => Tests::With(filters),
+    };
+    println!("building what runs in the guest");
+    let built = build::build(shell, store, tests)?;
+    let mut cases = Cases::of(shell, &built, matches!(tests, Tests::All))?;
     if args.smoke {
         cases.retain(|name| SMOKE.contains(&name));
     }
-    if let Some(filter) = &args.filter {
-        cases.retain(|name| name.contains(filter.as_str()));
+    if let Some(filter) = filter {
+        cases.retain(|name| name.contains(filter));
     }
     Ok((built, cases))
 }

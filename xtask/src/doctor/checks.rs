@@ -11,7 +11,8 @@ use crate::test::TEST_USER;
 pub(super) const MOUNT: &str = "mount";
 
 /// The checks of what the workspace's own tasks need; a guest's kernel has nothing to do with them.
-pub(super) const OF_THE_WORKSPACE: &[&str] = &["test-user", "nextest", "qemu", "guest-kernel"];
+pub(super) const OF_THE_WORKSPACE: &[&str] =
+    &["test-user", "nextest", "loop-devices", "stress-ng", "fio", "git", "sqlite3", "qemu", "guest-kernel"];
 
 /// The oldest protocol minor that Fusewire speaks; the kernel must offer at least this.
 const OLDEST_MINOR: u32 = 31;

@@ -14,6 +14,8 @@ const FOREIGN: &[&str] = &["target", "corpus", "artifacts"];
 /// A workspace, read.
 pub(super) struct Tree {
     pub(super) root: PathBuf,
+    /// The names of what lies there.
+    pub(super) top: Vec<String>,
     /// Every Rust file, those of excluded packages too.
     pub(super) sources: Vec<Source>,
     /// The workspace's own manifest.
@@ -63,7 +65,7 @@ impl Tree {
                 pages.push(Page { path, text: read(file)? });
             }
         }
-        Ok(Self { root: root.to_path_buf(), sources, workspace, members, pages })
+        Ok(Self { root: root.to_path_buf(), top: names(root)?, sources, workspace, members, pages })
     }
 }
 
@@ -118,6 +120,14 @@ impl Manifest {
             None => directory == member,
         })
     }
+}
+
+fn names(directory: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let entries = entries.with_context(|| format!("reading the directory {}", directory.display()))?;
+    let mut names: Vec<_> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
 }
 
 fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Builds what runs in a guest, linked statically so that the guest needs no libraries, and asks the test binaries for
 //! their cases. Everything has a target directory of its own, so that it does not disturb other builds.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -41,6 +42,15 @@ pub(super) struct TestBinary {
     pub(super) file: PathBuf,
 }
 
+/// Which tests are to be built.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tests<'a> {
+    None,
+    All,
+    /// Those that may have a case with one of these in its name.
+    With(&'a [&'a str]),
+}
+
 /// A line of cargo's `--message-format json`, as far as it is needed.
 #[derive(Deserialize)]
 struct Message {
@@ -54,11 +64,33 @@ struct Message {
 struct Target {
     name: String,
     kind: Vec<String>,
+    #[serde(default)]
+    src_path: PathBuf,
+}
+
+/// The integration tests that mount.
+#[derive(Default)]
+struct Mounting<'a> {
+    /// Each with the name of its package.
+    here: Vec<(&'a str, &'a Target)>,
+    /// Names of those that have no place in a guest, with the reason.
+    elsewhere: Vec<(String, &'static str)>,
 }
 
 impl Target {
     fn is(&self, kind: &str) -> bool {
         self.kind.iter().any(|known| known == kind)
+    }
+
+    /// What its cases are made of, as text: its file, and those of its modules.
+    fn sources(&self) -> Result<String> {
+        let mut text = read(&self.src_path)?;
+        let beside = if self.src_path.ends_with("main.rs") { self.src_path.parent() } else { None };
+        let modules = beside.map_or_else(|| self.src_path.with_extension(""), Path::to_path_buf);
+        if modules.is_dir() {
+            append_sources(&modules, &mut text)?;
+        }
+        Ok(text)
     }
 }
 
@@ -74,14 +106,13 @@ struct Package {
     targets: Vec<Target>,
 }
 
-/// Builds everything below `store`. Without `tests`, only programs.
-pub(super) fn build(shell: &Shell, store: &Path, tests: bool) -> Result<Built> {
+/// Builds the programs, and the tests that are wanted, below `store`.
+pub(super) fn build(shell: &Shell, store: &Path, tests: Tests<'_>) -> Result<Built> {
     let _flags = shell.push_env(FLAGS, "-C target-feature=+crt-static");
     let _target = shell.push_env("CARGO_TARGET_DIR", store.join("build"));
     let metadata = cmd!(shell, "cargo metadata --no-deps --format-version 1").quiet().read()?;
     let metadata: Metadata = serde_json::from_str(&metadata).context("reading the answer of cargo metadata")?;
 
-    println!("building what runs in the guest");
     let programs: Vec<_> = programs(&metadata).into_iter().flat_map(|name| ["--bin".to_owned(), name]).collect();
     let json = cmd!(
         shell,
@@ -95,10 +126,15 @@ pub(super) fn build(shell: &Shell, store: &Path, tests: bool) -> Result<Built> {
             built.programs.push(file);
         }
     }
-    let (wanted, elsewhere) = mounting_tests(&metadata);
+    let Mounting { here, elsewhere } = mounting_tests(&metadata);
     built.elsewhere = elsewhere;
-    let names: Vec<_> = wanted.into_iter().flat_map(|name| ["--test".to_owned(), name]).collect();
-    if !tests || names.is_empty() {
+    let mut names = Vec::new();
+    for (package, target) in here {
+        if tests.want(package, target)? {
+            names.extend(["--test", &target.name]);
+        }
+    }
+    if names.is_empty() {
         return Ok(built);
     }
     let json = cmd!(
@@ -119,21 +155,52 @@ fn programs(metadata: &Metadata) -> Vec<String> {
     programs.map(|target| target.name.clone()).filter(|name| name == GUEST || name.ends_with("fs")).collect()
 }
 
-/// The integration tests that mount: all of one package, and those of others whose name says so. Then those that have no
-/// place in a guest.
-fn mounting_tests(metadata: &Metadata) -> (Vec<String>, Vec<(String, &'static str)>) {
-    let (mut wanted, mut elsewhere) = (Vec::new(), Vec::new());
+/// Which integration tests mount: all of one package, and those of others whose name says so.
+fn mounting_tests(metadata: &Metadata) -> Mounting<'_> {
+    let Mounting { mut here, mut elsewhere } = Mounting::default();
     for package in &metadata.packages {
         let tests = package.targets.iter().filter(|target| target.is("test"));
         for target in tests.filter(|target| package.name == TESTS_PACKAGE || target.name.starts_with("mount")) {
             let name = format!("{}::{}", package.name, target.name);
             match needs::of_binary(&name) {
                 Some(reason) => elsewhere.push((name, reason)),
-                None => wanted.push(target.name.clone()),
+                None => here.push((package.name.as_str(), target)),
             }
         }
     }
-    (wanted, elsewhere)
+    Mounting { here, elsewhere }
+}
+
+impl Tests<'_> {
+    /// Whether a test binary may have a wanted case. Each part of such a case's name is the binary's or in its sources.
+    fn want(self, package: &str, target: &Target) -> Result<bool> {
+        let filters = match self {
+            Self::None => return Ok(false),
+            Self::All => return Ok(true),
+            Self::With(filters) => filters,
+        };
+        let text = format!("{package}::{} {}", target.name, target.sources()?);
+        Ok(filters.iter().any(|filter| filter.split([' ', ':']).all(|part| text.contains(part))))
+    }
+}
+
+fn append_sources(directory: &Path, text: &mut String) -> Result<()> {
+    let reading = || format!("reading the directory {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(reading)? {
+        let path = entry.with_context(reading)?.path();
+        if path.is_dir() {
+            append_sources(&path, text)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            // A module's name is its file's.
+            text.push_str(&path.to_string_lossy());
+            text.push_str(&read(&path)?);
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
 }
 
 /// Package, target and file of every executable of a kind. Tests are built with the programs of their package.
@@ -194,9 +261,45 @@ mod tests {
             {"name": "fusewire-tests", "targets": [{"name": "guest", "kind": ["bin"]}, {"name": "posix", "kind": ["test"]}]}]}"#;
         let metadata = serde_json::from_str(json).unwrap();
         assert_eq!(programs(&metadata), ["hellofs", "guest"]);
-        let (wanted, elsewhere) = mounting_tests(&metadata);
+        let Mounting { here, elsewhere } = mounting_tests(&metadata);
+        let wanted: Vec<_> = here.iter().map(|(_, target)| target.name.as_str()).collect();
         assert_eq!(wanted, ["mount", "posix"]);
         assert_eq!(elsewhere.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["guide-port::mount_port"]);
+    }
+
+    #[test]
+    fn only_tests_that_may_have_a_wanted_case_are_built() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for (name, text) in [("mount_a.rs", "mod deep;"), ("mount_a/deep.rs", "fn one_claim() {}"), ("mount_b.rs", "")]
+        {
+            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            fs::write(at(name), text).unwrap();
+        }
+        let built = |tests: Tests<'_>| {
+            let wanted = |name: &&str| {
+                let target = Target {
+                    name: (*name).to_owned(),
+                    kind: vec!["test".to_owned()],
+                    src_path: at(name).with_extension("rs"),
+                };
+                tests.want("memfs", &target).unwrap()
+            };
+            ["mount_a", "mount_b"].into_iter().filter(wanted).collect::<Vec<_>>()
+        };
+        assert_eq!(built(Tests::All), ["mount_a", "mount_b"]);
+        assert!(built(Tests::None).is_empty());
+        for (filter, names) in [
+            ("one_claim", &["mount_a"][..]),
+            ("deep::one", &["mount_a"]),
+            ("memfs::mount_b", &["mount_b"]),
+            ("mount_a deep::one_claim", &["mount_a"]),
+            ("memfs", &["mount_a", "mount_b"]),
+            ("nowhere", &[]),
+        ] {
+            assert_eq!(built(Tests::With(&[filter])), names, "{filter}");
+        }
+        assert_eq!(built(Tests::With(&["nowhere", "mount_b"])), ["mount_b"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::build;
+use super::build::{self, Tests};
 use super::cpio::Archive;
 use super::event::Event;
 use super::initramfs::{self, Initramfs};
@@ -13,8 +13,9 @@ use super::kernel::Kernel;
 use super::module::Modules;
 use super::plan::{GuestCase, Plan, What};
 use super::qemu;
-use super::watch::{Heard, Signals};
+use super::watch::Heard;
 use super::{Bench, Boot, need_qemu, store, work};
+use crate::signals::Signals;
 use crate::workspace;
 
 /// Where the guest has this program.
@@ -32,7 +33,7 @@ pub(crate) fn examine(kernel: Option<&str>, arguments: &[&str]) -> Result<String
         None => Kernel::find(&store)?,
     };
     let modules = initramfs::modules(&kernel)?;
-    let built = build::build(&shell, &store, false)?;
+    let built = build::build(&shell, &store, Tests::None)?;
     let initramfs = Initramfs::gather(&store, &modules, &built)?;
     let accelerator = qemu::accelerator(&store, &kernel);
     let signals = Signals::hold()?;
@@ -50,7 +51,7 @@ pub(crate) fn examine(kernel: Option<&str>, arguments: &[&str]) -> Result<String
     let words = [PROGRAM, "doctor"].into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect();
     let case = GuestCase { name: "doctor".to_owned(), what: What::Program(words) };
     let plan = Plan { limit: LIMIT, cases: vec![case], ..Plan::default() };
-    let mut guest = bench.boot(&plan, Boot { files: files(&kernel)?, ..Boot::default() })?;
+    let mut guest = bench.boot_silently(&plan, Boot { files: files(&kernel)?, ..Boot::default() })?;
     let mut said = String::new();
     loop {
         match guest.next(LIMIT * 2)? {

@@ -5,15 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use xshell::{Shell, cmd};
 
-use super::package::{self, Apt};
+use super::package::{self, Apt, KERNEL};
 
 /// Packages that depend on the distribution's current kernel. The cloud flavour has what a guest needs and little else.
 const META_PACKAGES: &[&str] = &["linux-image-cloud-amd64", "linux-image-amd64"];
 /// Kernel packages of which a matrix takes the newest of each series; a package with two numbers only points to another.
 const MATRIX: &str = r"^linux-image-[0-9]+\.[0-9]+\.[0-9].*-cloud-amd64$";
-const PREFIX: &str = "linux-image-";
 
 /// A kernel that can be booted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,25 +30,25 @@ impl Kernel {
         if Path::new(name).is_file() {
             return Self::of_image(Path::new(name));
         }
-        ensure!(name.starts_with(PREFIX), "finding the kernel {name}: no such file, and no package named {PREFIX}*");
+        ensure!(name.starts_with(KERNEL), "finding the kernel {name}: no such file, and no package named {KERNEL}*");
         Self::of_package(store, name)
     }
 
     /// The newest installed kernel, else the distribution's from its package, else any that was unpacked before.
     pub(super) fn find(store: &Path) -> Result<Self> {
         let package = || META_PACKAGES.iter().find_map(|meta| real_package(meta));
-        Self::find_among(store, Path::new("/boot"), package)
+        Self::find_among(store, Path::new("/"), package)
     }
 
-    fn find_among(store: &Path, boot: &Path, package: impl FnOnce() -> Option<String>) -> Result<Self> {
-        if let Some(kernel) = newest_installed(boot) {
+    fn find_among(store: &Path, root: &Path, package: impl FnOnce() -> Option<String>) -> Result<Self> {
+        if let Some(kernel) = newest_below(root) {
             return Ok(kernel);
         }
         match package().or_else(|| newest_unpacked(store)) {
             Some(package) => Self::of_package(store, &package),
             None => bail!(
                 "finding a kernel: none in {} that can be read, and no package {} to unpack; give one with --kernel IMAGE",
-                boot.display(),
+                root.join("boot").display(),
                 META_PACKAGES.join(" or ")
             ),
         }
@@ -74,19 +72,20 @@ impl Kernel {
 
     fn from(apt: &Apt, store: &Path, package: &str) -> Result<Self> {
         let directory = apt.unpacked(store, package)?;
-        let boot = directory.join("boot");
-        newest_installed(&boot).with_context(|| format!("finding a kernel: the package {package} brings none"))
+        newest_below(&directory).with_context(|| format!("finding a kernel: the package {package} brings none"))
     }
 
     fn of_image(image: &Path) -> Result<Self> {
         let image = image.canonicalize().with_context(|| format!("opening the kernel {}", image.display()))?;
         let bytes = fs::read(&image).with_context(|| format!("reading the kernel {}", image.display()))?;
         let release = release_of(&bytes).with_context(|| format!("{} is no bootable x86 kernel", image.display()))?;
-        // Next to /boot in the same tree, as packages have it, else this machine's.
-        let tree = image.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+        let beside = image.parent().unwrap_or(Path::new("/"));
+        // Next to /boot in the same tree, as packages have it, else this machine's; or the image lies among them.
+        let tree = beside.parent().unwrap_or(Path::new("/"));
         let places = [tree, &tree.join("usr"), Path::new("/")].map(|top| top.join("lib/modules").join(&release));
-        let modules = places
+        let modules = [beside.to_path_buf()]
             .into_iter()
+            .chain(places)
             .find(|place| place.join("modules.builtin").is_file())
             .with_context(|| format!("kernel {release}: its modules are not in /lib/modules/{release}"))?;
         Ok(Self { image, release, modules })
@@ -104,29 +103,25 @@ fn release_of(image: &[u8]) -> Result<String> {
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
-/// The newest kernel of a directory that can be read and has its modules.
-fn newest_installed(boot: &Path) -> Option<Kernel> {
-    let entries = fs::read_dir(boot).ok()?;
-    let images = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz-"));
-    let kernels = images.filter_map(|image| Kernel::of_image(&image.path()).ok());
+/// The newest kernel of a tree that can be read and has its modules: in `/boot`, or among its modules.
+fn newest_below(root: &Path) -> Option<Kernel> {
+    let entries = |directory: &str| fs::read_dir(root.join(directory)).into_iter().flatten().flatten();
+    let in_boot = entries("boot").filter(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz-"));
+    let among_modules = entries("lib/modules").chain(entries("usr/lib/modules"));
+    let images = in_boot.map(|entry| entry.path()).chain(among_modules.map(|entry| entry.path().join("vmlinuz")));
+    let kernels = images.filter_map(|image| Kernel::of_image(&image).ok());
     kernels.max_by(|left, right| package::by_version(&left.release, &right.release))
 }
 
 /// The kernel package that a meta package depends on.
 fn real_package(meta: &str) -> Option<String> {
-    let shell = Shell::new().ok()?;
-    let depends = cmd!(shell, "apt-cache depends {meta}").quiet().ignore_stderr().read().ok()?;
-    depends
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .find(|package| package.starts_with(PREFIX))
-        .map(str::to_owned)
+    Apt::of_machine().depends(meta).into_iter().find(|package| package.starts_with(KERNEL))
 }
 
 fn newest_unpacked(store: &Path) -> Option<String> {
     let entries = fs::read_dir(store.join("packages")).ok()?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| name.starts_with(PREFIX)).max_by(|left, right| package::by_version(left, right))
+    names.filter(|name| name.starts_with(KERNEL)).max_by(|left, right| package::by_version(left, right))
 }
 
 /// Of each `6.1`, `6.12`, ... the newest, in order.
@@ -145,7 +140,7 @@ fn newest_of_each_series(mut packages: Vec<String>) -> Vec<String> {
 
 /// The first two numbers of a kernel package's version.
 fn series(package: &str) -> Vec<&str> {
-    package.trim_start_matches(PREFIX).split('.').take(2).collect()
+    package.trim_start_matches(KERNEL).split('.').take(2).collect()
 }
 
 #[cfg(test)]
@@ -188,16 +183,28 @@ mod tests {
         let boot = tree.path().join("boot");
         fs::write(boot.join("vmlinuz-7.0"), image("7.0-without-modules")).unwrap();
         fs::write(boot.join("vmlinuz-8.0"), "not an image").unwrap();
-        let found = newest_installed(&boot).unwrap();
+        let found = newest_below(tree.path()).unwrap();
         assert_eq!(found.release, "6.1.0-56-amd64");
         assert!(found.modules.ends_with("lib/modules/6.1.0-56-amd64"));
-        assert_eq!(newest_installed(&tree.path().join("nowhere")), None);
+        assert_eq!(newest_below(&tree.path().join("nowhere")), None);
+    }
+
+    #[test]
+    fn kernel_among_its_modules_is_found() {
+        let tree = tree(&["6.1.0-56-amd64"]);
+        let modules = tree.path().join("usr/lib/modules/6.19.1");
+        fs::create_dir_all(&modules).unwrap();
+        fs::write(modules.join("vmlinuz"), image("6.19.1")).unwrap();
+        assert_eq!(newest_below(tree.path()).unwrap().release, "6.1.0-56-amd64", "it has no modules");
+        fs::write(modules.join("modules.builtin"), "").unwrap();
+        let found = newest_below(tree.path()).unwrap();
+        assert_eq!((found.release.as_str(), found.modules), ("6.19.1", modules.canonicalize().unwrap()));
     }
 
     #[test]
     fn no_kernel_at_all_is_one_line() {
         let tree = tree(&[]);
-        let error = Kernel::find_among(tree.path(), &tree.path().join("boot"), || None).unwrap_err();
+        let error = Kernel::find_among(tree.path(), tree.path(), || None).unwrap_err();
         let error = format!("{error:#}");
         assert!(error.starts_with("finding a kernel: none in ") && error.contains("--kernel IMAGE"), "{error}");
         assert_eq!(error.lines().count(), 1);

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use xshell::Shell;
 
 use super::kernel::Kernel;
+use super::package::KERNEL;
 use super::session::{Interrupted, Ran};
 use super::{Args, run_on};
 use crate::test::{self, Outcome, Totals};
@@ -49,7 +50,7 @@ pub(super) fn run(shell: &Shell, store: &Path, args: &Args) -> Result<ExitCode> 
     for (package, kernel) in kernels {
         println!();
         let start = Instant::now();
-        let mut row = Row::new(package);
+        let mut row = Row::new(package.trim_start_matches(KERNEL).to_owned());
         match kernel {
             // That it cannot be had is no fault of what is tested.
             Err(error) => row.remark = format!("skipped: {error:#}"),

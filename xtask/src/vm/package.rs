@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
-use super::watch::Signals;
 use super::work;
+use crate::signals::Signals;
 use crate::workspace::find_program;
 
 /// Debian's archive, and the keys that it is signed with.
 const ARCHIVE: &str = "http://deb.debian.org";
+/// How the packages begin that bring a kernel.
+pub(super) const KERNEL: &str = "linux-image-";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Parts of the archive that have kernels whose protocol Fusewire speaks.
 const PARTS: &[(&str, &str)] = &[
@@ -60,10 +62,10 @@ impl Apt {
         let stamp = top.join("updated");
         let age = fs::metadata(&stamp).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
         if age.is_none_or(|age| age > FRESH) {
-            println!("asking {ARCHIVE} for its lists of packages");
+            eprintln!("asking {ARCHIVE} for its lists of packages");
             match apt.update() {
                 Ok(()) => fs::write(&stamp, "").with_context(|| format!("writing {}", stamp.display()))?,
-                Err(error) if age.is_some() => println!("{error:#}; the lists of before are used"),
+                Err(error) if age.is_some() => eprintln!("{error:#}; the lists of before are used"),
                 Err(error) => return Err(error),
             }
         }
@@ -105,20 +107,30 @@ impl Apt {
         found.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
     }
 
-    /// Fetches a package, unless it was fetched before, and unpacks it. Gives the directory that holds its files.
+    /// The packages that a package depends on; none where there is no apt.
+    pub(super) fn depends(&self, package: &str) -> Vec<String> {
+        let Ok(shell) = Shell::new() else { return Vec::new() };
+        let options = &self.options;
+        let said = cmd!(shell, "apt-cache {options...} depends {package}").quiet().ignore_stderr().read();
+        dependencies(&said.unwrap_or_default())
+    }
+
+    /// Fetches a package and its parts, unless that was done before, and unpacks them into one directory, which it gives.
     pub(super) fn unpacked(&self, store: &Path, package: &str) -> Result<PathBuf> {
         let directory = store.join("packages").join(package);
         if directory.is_dir() {
             return Ok(directory);
         }
         need_tools(&format!("getting the package {package}"))?;
-        println!("fetching the package {package}");
+        eprintln!("fetching the package {package}");
         let signals = Signals::hold()?;
         let work = work::directory(store)?;
         let shell = Shell::new().context("starting a shell")?;
         shell.change_dir(work.path());
         let options = &self.options;
-        let fetched = cmd!(shell, "apt-get {options...} download {package}").quiet().ignore_status().output()?;
+        let parts = parts(package, &self.depends(package))?;
+        let fetched =
+            cmd!(shell, "apt-get {options...} download {package} {parts...}").quiet().ignore_status().output()?;
         if let Some(signal) = signals.heard()? {
             bail!("interrupted by {signal} while fetching the package {package}");
         }
@@ -127,24 +139,42 @@ impl Apt {
             "fetching the package {package}: {}; to mend: apt-get update",
             complaint_of(&fetched.stderr)
         );
-        let archive = shell
-            .read_dir(".")?
-            .into_iter()
-            .find(|file| file.extension().is_some_and(|extension| extension == "deb"))
-            .with_context(|| format!("fetching the package {package}: apt-get left no file"))?;
         let content = work.path().join("content");
-        let unpacked = cmd!(shell, "dpkg-deb -x {archive} {content}").quiet().ignore_status().output()?;
-        ensure!(
-            unpacked.status.success(),
-            "unpacking the package {package} into {}: {}",
-            content.display(),
-            complaint_of(&unpacked.stderr)
-        );
+        let files = shell.read_dir(".")?.into_iter();
+        let archives: Vec<_> = files.filter(|file| file.extension().is_some_and(|kind| kind == "deb")).collect();
+        ensure!(!archives.is_empty(), "fetching the package {package}: apt-get left no file");
+        for archive in archives {
+            let unpacked = cmd!(shell, "dpkg-deb -x {archive} {content}").quiet().ignore_status().output()?;
+            ensure!(
+                unpacked.status.success(),
+                "unpacking the package {package} into {}: {}",
+                content.display(),
+                complaint_of(&unpacked.stderr)
+            );
+        }
         // Only a whole package gets its final name.
         fs::create_dir_all(store.join("packages")).context("creating the store of packages")?;
         fs::rename(&content, &directory).with_context(|| format!("creating {}", directory.display()))?;
         Ok(directory)
     }
+}
+
+/// What `apt-cache depends` names first in each line; the alternatives stand below.
+fn dependencies(said: &str) -> Vec<String> {
+    said.lines().filter_map(|line| line.trim().strip_prefix("Depends: ")).map(str::to_owned).collect()
+}
+
+/// The parts of a kernel's package: since Linux 6.19 image and modules are in packages of their own, which have the release
+/// in their names, too. The archive may have lost some of an older kernel.
+fn parts(package: &str, depends: &[String]) -> Result<Vec<String>> {
+    let Some(release) = package.strip_prefix(KERNEL) else { return Ok(Vec::new()) };
+    let end = format!("-{release}");
+    // What no archive has stands in angle brackets.
+    let lost = depends.iter().find(|name| name.strip_suffix('>').is_some_and(|name| name.ends_with(&end)));
+    if let Some(name) = lost {
+        bail!("fetching the package {package}: the archive does not have its part {}", name.trim_matches(['<', '>']));
+    }
+    Ok(depends.iter().filter(|name| name.ends_with(&end)).cloned().collect())
 }
 
 fn need_tools(purpose: &str) -> Result<()> {
@@ -206,6 +236,22 @@ mod tests {
         let there = store.path().join("packages/no-such-package");
         fs::create_dir_all(&there).unwrap();
         assert_eq!(Apt::of_machine().unpacked(store.path(), "no-such-package").unwrap(), there);
+    }
+
+    #[test]
+    fn kernel_comes_with_the_packages_of_its_release() {
+        let said = "linux-image-6.19.1-cloud-amd64\n  PreDepends: linux-base\n |Depends: dracut\n  Depends: <linux-initramfs-tool>\n    \
+                    dracut\n  Depends: kmod\n  Depends: linux-base-6.19.1-cloud-amd64\n  Depends: linux-binary-6.19.1-cloud-amd64\n  \
+                    Depends: linux-modules-6.19.1-cloud-amd64\n  Suggests: linux-doc-6.19\n";
+        let found = parts("linux-image-6.19.1-cloud-amd64", &dependencies(said)).unwrap();
+        assert_eq!(
+            found,
+            ["base", "binary", "modules"].map(|part| format!("linux-{part}-6.19.1-cloud-amd64")).to_vec()
+        );
+        assert!(parts("fuse3", &dependencies("fuse3\n  Depends: libc6\n  Depends: <cdebconf>\n")).unwrap().is_empty());
+        let lost = ["<linux-modules-6.19.1-cloud-amd64>".to_owned()];
+        let error = parts("linux-image-6.19.1-cloud-amd64", &lost).unwrap_err().to_string();
+        assert!(error.ends_with("the archive does not have its part linux-modules-6.19.1-cloud-amd64"), "{error}");
     }
 
     #[test]

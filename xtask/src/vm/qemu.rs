@@ -143,7 +143,7 @@ pub(super) fn accelerator(store: &Path, kernel: &Kernel) -> Accelerator {
         Some("works") => true,
         Some("hangs") => false,
         _ => {
-            println!("probing KVM, {} s at most", PROBE.as_secs());
+            eprintln!("probing KVM, {} s at most", PROBE.as_secs());
             let works = speaks_with_kvm(store, kernel).unwrap_or(false);
             // Without the note the probe runs again next time.
             let _ = fs::write(&note, format!("{boot}{}\n", if works { "works" } else { "hangs" }));

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::Deserialize;
 
 use super::plan::{GuestCase, Plan, What};
 use super::session::{GRACE, Ran};
@@ -27,7 +28,9 @@ pub(super) const ALL: &[RunnerCase] = &[
     RunnerCase { name: "hanging_case_is_ended", run: |bench| see(bench, &HANG) },
     RunnerCase { name: "frozen_guest_is_ended", run: |bench| see(bench, &FREEZE) },
     RunnerCase { name: "panic_of_the_guest_is_told", run: |bench| see(bench, &PANIC) },
-    RunnerCase { name: "interrupt_leaves_nothing", run: interrupt },
+    RunnerCase { name: "interrupt_leaves_nothing", run: |bench| end(bench, Signal::SIGINT) },
+    RunnerCase { name: "termination_leaves_nothing", run: |bench| end(bench, Signal::SIGTERM) },
+    RunnerCase { name: "doctor_of_a_guest_speaks_json", run: doctor },
 ];
 
 /// How a guest is broken, and what must come of it.
@@ -82,7 +85,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a check.
 pub(super) fn run(bench: &Bench<'_>, case: &RunnerCase) -> Result<Case> {
-    println!("something is broken on purpose for {}:", case.name);
+    println!("checking this runner, in which things fail on purpose: {}", case.name);
     let start = Instant::now();
     let outcome = match (case.run)(bench)? {
         Ok(()) => Outcome::Passed,
@@ -113,8 +116,8 @@ fn see(bench: &Bench<'_>, wrong: &Break) -> Result<Result<(), String>> {
     Ok(Ok(()))
 }
 
-/// Interrupts a run of its own, as Ctrl-C does, while its guest is up.
-fn interrupt(bench: &Bench<'_>) -> Result<Result<(), String>> {
+/// Ends a run of its own, as Ctrl-C or a `kill` does, while its guest is up.
+fn end(bench: &Bench<'_>, signal: Signal) -> Result<Result<(), String>> {
     // By this name it is found although building the guest's programs may have put a new one in its place.
     let mut child = Command::new("/proc/self/exe")
         .args(["vm", "--smoke", "--break", "freeze", "--kernel"])
@@ -128,7 +131,7 @@ fn interrupt(bench: &Bench<'_>) -> Result<Result<(), String>> {
     let up = output.by_ref().map_while(Result::ok).any(|line| line.contains(" is up after "));
     let start = Instant::now();
     let pid = Pid::from_raw(i32::try_from(child.id()).context("reading a process id")?);
-    kill(pid, Signal::SIGINT).context("interrupting another run")?;
+    kill(pid, signal).context("interrupting another run")?;
     let directories = work::of_process(bench.store, child.id());
     // Everything it writes is read until it ends.
     output.map_while(Result::ok).for_each(drop);
@@ -138,7 +141,7 @@ fn interrupt(bench: &Bench<'_>) -> Result<Result<(), String>> {
     Ok((|| {
         ensure!(up, "its guest did not come up: {said}");
         ensure!(ended.status.code() == Some(1), "it ended with {}: {said}", ended.status);
-        ensure!(said == "error: interrupted by SIGINT: the guest was ended\n", "it said {said:?}");
+        ensure!(said == format!("error: interrupted by {signal}: the guest was ended\n"), "it said {said:?}");
         ensure!(time < PATIENCE, "it took {} s to end", time.as_secs());
         ensure!(!directories.is_empty(), "its files were not where they were looked for");
         for directory in &directories {
@@ -149,6 +152,28 @@ fn interrupt(bench: &Bench<'_>) -> Result<Result<(), String>> {
         Ok(())
     })()
     .map_err(|error: anyhow::Error| format!("{error:#}")))
+}
+
+/// The part of `doctor --json` that is looked at.
+#[derive(Deserialize)]
+struct Said {
+    kernel: String,
+}
+
+/// Asks this program for what a guest's kernel allows; all that it writes must be JSON.
+fn doctor(bench: &Bench<'_>) -> Result<Result<(), String>> {
+    let output = Command::new("/proc/self/exe")
+        .args(["doctor", "--vm", "--json", "--kernel"])
+        .arg(&bench.kernel.image)
+        .stdin(Stdio::null())
+        .output()
+        .context("starting a doctor")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    Ok(match serde_json::from_str::<Said>(&said) {
+        Ok(Said { kernel }) if output.status.success() && kernel == bench.kernel.release => Ok(()),
+        Ok(Said { kernel }) => Err(format!("it ended with {} and tells of the kernel {kernel}", output.status)),
+        Err(error) => Err(format!("{error}: {said}{}", String::from_utf8_lossy(&output.stderr))),
+    })
 }
 
 /// Whether the command line of any process names it.

@@ -7,12 +7,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 
 use super::event::Event;
 use super::plan::Plan;
 use super::qemu::{Guest, Machine};
-use super::watch::{Heard, Listener, Signals};
+use super::watch::{Heard, Listener};
 use crate::progress::Progress;
+use crate::signals::Signals;
 use crate::test::{Case, Outcome};
 
 /// How long a guest may take to come up: usually four seconds, emulated on a machine with ten times too much to do more than
@@ -30,6 +32,7 @@ pub(super) struct Session<'a> {
     console: &'a Path,
     start: Instant,
     minor: u32,
+    greeting: String,
 }
 
 /// What became of a boot.
@@ -44,7 +47,7 @@ pub(super) struct Ran {
 
 /// Somebody wants this program to end.
 #[derive(Debug)]
-pub(super) struct Interrupted(String);
+pub(crate) struct Interrupted(Signal);
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,10 +62,11 @@ impl<'a> Session<'a> {
     pub(super) fn boot(machine: &Machine<'_>, console: &'a Path, signals: &'a Signals) -> Result<Self> {
         let start = Instant::now();
         let (guest, port) = machine.boot(console)?;
-        let mut session = Self { guest, listener: Listener::new(port, signals), console, start, minor: 0 };
+        let listener = Listener::new(port, signals);
+        let mut session = Self { guest, listener, console, start, minor: 0, greeting: String::new() };
         match session.next(BOOT_LIMIT)? {
             Heard::Event(Event::Ready { release, uptime, minor, flags }) => {
-                println!(
+                session.greeting = format!(
                     "kernel {release} is up after {:.1} s ({uptime} s by its own clock), protocol 7.{minor}, flags {flags:#x}",
                     start.elapsed().as_secs_f64()
                 );
@@ -72,6 +76,11 @@ impl<'a> Session<'a> {
             Heard::Event(Event::Broken(reason)) => bail!("setting up the guest: {reason}"),
             heard => bail!("booting kernel {}: {}", machine.kernel.release, session.trouble(&heard)?.0),
         }
+    }
+
+    /// Which kernel is up, and since when.
+    pub(super) fn greeting(&self) -> &str {
+        &self.greeting
     }
 
     /// The next thing heard. A signal is an error, so that everything is cleared away.

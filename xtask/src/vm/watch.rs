@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
 
 use super::event::Event;
+use crate::signals::Signals;
 
 /// What was heard.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,39 +22,7 @@ pub(super) enum Heard {
     /// The guest's port is closed: it has ended.
     End,
     /// Somebody wants this program to end.
-    Signal(String),
-}
-
-/// The signals that ask to end, held back while a guest runs, so that it can be ended first.
-pub(super) struct Signals {
-    before: SigSet,
-    pending: SignalFd,
-}
-
-impl Signals {
-    /// Holds them back until this is dropped. Programs that are started meanwhile are not affected.
-    pub(super) fn hold() -> Result<Self> {
-        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-        let before = SigSet::thread_get_mask().context("reading the signal mask")?;
-        signals.thread_block().context("holding back signals")?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let pending = SignalFd::with_flags(&signals, flags).context("opening a signalfd")?;
-        Ok(Self { before, pending })
-    }
-
-    /// The name of a signal that came, without waiting for one.
-    pub(super) fn heard(&self) -> Result<Option<String>> {
-        let Some(signal) = self.pending.read_signal().context("reading a signal")? else { return Ok(None) };
-        let name = i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
-        Ok(Some(name.map_or_else(|| "a signal".to_owned(), |signal| signal.to_string())))
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        // A mask that was valid is valid.
-        let _ = self.before.thread_set_mask();
-    }
+    Signal(Signal),
 }
 
 /// Turns what a guest writes into events.
@@ -83,7 +51,7 @@ impl<'a> Listener<'a> {
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             let mut asked = [
                 PollFd::new(self.port.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.signals.pending.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             ];
             if poll(&mut asked, timeout).context("waiting for the guest")? == 0 {
                 return Ok(Heard::Silence);
@@ -143,7 +111,7 @@ mod tests {
         let mut listener = Listener::new(port, &signals);
         assert_eq!(listener.next(Duration::from_millis(20)).unwrap(), Heard::Silence);
         nix::sys::signal::raise(Signal::SIGTERM).unwrap();
-        assert_eq!(listener.next(Duration::from_secs(20)).unwrap(), Heard::Signal("SIGTERM".into()));
+        assert_eq!(listener.next(Duration::from_secs(20)).unwrap(), Heard::Signal(Signal::SIGTERM));
         child.kill().unwrap();
         child.wait().unwrap();
     }
