@@ -3,7 +3,6 @@
 //!
 //! It needs root, for mount namespaces and for users to act as.
 #![forbid(unsafe_code)]
-#![expect(clippy::panic, reason = "tests may fail")]
 
 mod changes;
 
