@@ -381,7 +381,7 @@ fn source_without_attributes_says_so_and_is_written_all_the_same() {
         .expect("a filesystem without attributes");
     let outcomes = |file: &Path| {
         let written = errno(fs::write(file, "text"));
-        let (name, none) = ("user.name", rustix::fs::XattrFlags::empty());
+        let (name, none) = ("user.name", XattrFlags::empty());
         let set = rustix::fs::setxattr(file, name, b"value", none).err();
         let found = rustix::fs::getxattr(file, name, &mut [0_u8; 10]).err();
         let listed = rustix::fs::listxattr(file, &mut [0_u8; 10]);
