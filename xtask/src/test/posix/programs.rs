@@ -23,6 +23,7 @@ pub(super) struct Program {
     needs: &'static [&'static str],
     since: Form,
     script: &'static str,
+    /// For an `AMOUNT` of 1.
     limit: Duration,
 }
 
@@ -196,7 +197,7 @@ pub(super) fn run(stage: &Stage<'_>, standing: &Standing, judge: &mut Judge) -> 
             cases.push(left_out(name, reason));
             continue;
         }
-        let ran = run_script(stage, standing, &format!("program-{number}"), program.limit, |command| {
+        let ran = run_script(stage, standing, &format!("program-{number}"), program.limit * amount, |command| {
             command.env("AMOUNT", amount.to_string()).args(["sh", "-eu", "-c", program.script]);
         })?;
         let outcome = judge.judge(Named { ground: ground.name, case: program.name }, ran.outcome(&name));
