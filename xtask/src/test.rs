@@ -73,6 +73,7 @@ const ALL: &str = "all";
 const AS_ROOT: &[&str] = &[
     "as_root",
     "fusewire::mount",
+    "fusewire-tests::mount_privileges",
     "hellofs::mount_command",
     "memfs::mount_posix",
     "mirrorfs::mount_differential",

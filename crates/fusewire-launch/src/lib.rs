@@ -46,6 +46,7 @@ mod gate;
 mod generate;
 mod invocation;
 mod logging;
+mod memory;
 mod parse;
 mod run;
 mod serve;
@@ -54,6 +55,7 @@ mod signals;
 pub use command::{Command, Source};
 pub use error::{BuildError, OptionError, UsageError};
 pub use invocation::Invocation;
+pub use memory::give_memory_back;
 pub use run::run;
 
 /// The README's examples are compiled and run.

@@ -107,9 +107,18 @@ fn take(command: &Command, invocation: &mut Invocation, option: &OsStr) -> Resul
     if take_mount_option(&mut invocation.mount, option)? {
         return Ok(());
     }
+    if option == REMOUNT {
+        // As mount(8) has its helper do it; the kernel could change no option of FUSE anyway (fs/fuse/inode.c fuse_reconfigure()).
+        let problem = "its options stay as long as it is mounted; \
+                       `mount -i -o remount,ro` and so on change the flags ro, noexec, nosuid, nodev and noatime";
+        return Err(OptionError::new(option, problem).into());
+    }
     let problem = format!("{} has no such option; see {} --help", command.name, command.name);
     Err(OptionError::new(option, problem).into())
 }
+
+/// What mount(8) asks its helper for when options of a mount are to change.
+const REMOUNT: &str = "remount";
 
 /// How requests come in, by its name on a command line.
 fn channel(name: &OsStr) -> Option<Channel> {
@@ -259,6 +268,11 @@ mod tests {
         assert_eq!(
             refused(&["/mnt", "-obogus=1"]),
             "reading option bogus=1: poemfs has no such option; see poemfs --help"
+        );
+        assert_eq!(
+            refused(&["poems", "/mnt", "-o", "rw,remount,size=2m"]),
+            "reading option remount: its options stay as long as it is mounted; `mount -i -o remount,ro` and so on change the \
+             flags ro, noexec, nosuid, nodev and noatime"
         );
         assert_eq!(refused(&["/mnt", "-overses"]), "reading option verses: it needs a value; write verses=N");
         assert_eq!(

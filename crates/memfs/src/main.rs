@@ -4,11 +4,11 @@
 use std::process::ExitCode;
 
 use fusewire::mount::{MountFlag, MountOptions};
-use fusewire_launch::{Command, Invocation, run};
+use fusewire_launch::{Command, Invocation, give_memory_back, run};
 use memfs::{AccessTimes, MemFs, OptionError, Options};
 
 fn main() -> ExitCode {
-    run(command(), |invocation| Ok(MemFs::new(options(invocation)?)))
+    run(command(), |invocation| Ok(MemFs::new(options(invocation)?).with_relief(give_memory_back)))
 }
 
 fn command() -> Command {

@@ -37,6 +37,8 @@ pub struct MemFs {
     pub(crate) renames: Mutex<()>,
     access_times: AccessTimes,
     last_id: AtomicU64,
+    /// Called when much memory was freed.
+    relief: fn(),
 }
 
 impl MemFs {
@@ -59,7 +61,16 @@ impl MemFs {
             renames: Mutex::default(),
             access_times: options.access_times,
             last_id: AtomicU64::new(NodeId::ROOT.0),
+            relief: || {},
         }
+    }
+
+    /// The same, which calls `relief` whenever many files are gone: as many as there still are, and some thousands at least. An
+    /// allocator that keeps what was freed can be told then to give it back to the system.
+    #[must_use]
+    pub fn with_relief(mut self, relief: fn()) -> Self {
+        self.relief = relief;
+        self
     }
 
     /// How many nodes the kernel knows, the root not counted: those that it looked up and has not forgotten.
@@ -97,7 +108,10 @@ impl MemFs {
         if let Some(mut xattrs) = state.xattrs.take() {
             xattrs.dismantle(&self.space);
         }
-        self.space.give_inode();
+        drop(state);
+        if self.space.give_inode() {
+            (self.relief)();
+        }
     }
 
     /// Whether a read now is to be noted in the access time.

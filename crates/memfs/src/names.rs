@@ -157,7 +157,9 @@ impl MemFs {
         let node = self.build(cx, parent, new, links);
         match &node {
             Ok(node) => self.nodes.insert(Arc::clone(node)),
-            Err(_) => self.space.give_inode(),
+            Err(_) => {
+                let _ = self.space.give_inode();
+            }
         }
         node
     }

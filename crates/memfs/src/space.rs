@@ -13,6 +13,9 @@ pub(crate) const BLOCK: u64 = 4096;
 /// would need one more fails.
 const MAPPINGS: u64 = 50_000;
 
+/// Fewer inodes than this are not much, when they are given back.
+const MUCH: u64 = 4096;
+
 /// A number that is counted up to a limit.
 #[derive(Debug)]
 struct Account {
@@ -71,12 +74,15 @@ pub(crate) struct Space {
     blocks: Account,
     inodes: Account,
     mappings: Account,
+    /// Inodes given back since that was much the last time.
+    given: AtomicU64,
 }
 
 impl Space {
     /// Room for `blocks` blocks and `inodes` inodes; 0: no limit.
     pub(crate) fn new(blocks: u64, inodes: u64) -> Self {
-        Self { blocks: Account::new(blocks), inodes: Account::new(inodes), mappings: Account::new(MAPPINGS) }
+        let given = AtomicU64::new(0);
+        Self { blocks: Account::new(blocks), inodes: Account::new(inodes), mappings: Account::new(MAPPINGS), given }
     }
 
     /// Takes as many blocks as there are, up to `wanted`; returns how many.
@@ -104,8 +110,13 @@ impl Space {
         self.inodes.take_all(1)
     }
 
-    pub(crate) fn give_inode(&self) {
+    /// Gives an inode back. Says whether many are gone by now: as many as there still are, and not just a few. What is done then
+    /// and takes time for each inode costs little for each that is given back.
+    pub(crate) fn give_inode(&self) -> bool {
         self.inodes.give(1);
+        let given = self.given.fetch_add(1, Ordering::Relaxed) + 1;
+        let many = given >= MUCH.max(self.inodes.used());
+        many && self.given.compare_exchange(given, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the right to map memory once.
@@ -146,6 +157,15 @@ mod tests {
         assert_eq!(space.take_blocks(10), Ok(()));
         assert_eq!(space.take_inode(), Ok(()));
         assert_eq!(space.take_inode(), Err(Errno::ENOSPC));
+    }
+
+    #[test]
+    fn many_inodes_are_gone_when_half_of_them_are() {
+        let space = Space::new(0, 0);
+        let all = 8 * MUCH;
+        (0..all).for_each(|_| space.take_inode().expect("there is no limit"));
+        let told: Vec<_> = (1..=all).filter(|_| space.give_inode()).map(|number| number / MUCH).collect();
+        assert_eq!(told, [4, 6, 7, 8]);
     }
 
     #[test]

@@ -118,6 +118,14 @@ pub(crate) fn change(
     Ok(())
 }
 
+/// Takes the times out of a change: a change of them alone.
+pub(crate) fn take_times(op: &mut Setattr) -> Option<Setattr> {
+    let mut times = Setattr::new(op.node);
+    (times.atime, times.mtime) = (op.atime.take(), op.mtime.take());
+    op.ctime = None;
+    (times.atime.is_some() || times.mtime.is_some()).then_some(times)
+}
+
 fn truncate(place: BorrowedFd<'_>, size: u64) -> io::Result<()> {
     let size = i64::try_from(size).map_err(|_| io::Errno::FBIG)?;
     let done = nix::unistd::truncate(LinkPath::of(place).as_c_str(), size).map_err(std::io::Error::from);

@@ -8,9 +8,9 @@ use fusewire::{
     sink,
 };
 use rustix::fs::{
-    AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, StatxFlags, XattrFlags, copy_file_range, fallocate,
-    fdatasync, fstat, fstatvfs, fsync, linkat, mkdirat, mknodat, openat, readlinkat_raw, renameat, renameat_with, seek,
-    statx, symlinkat, unlinkat,
+    AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, StatxFlags, XattrFlags, chownat, copy_file_range,
+    fallocate, fdatasync, fstat, fstatvfs, fsync, linkat, mkdirat, mknodat, openat, readlinkat_raw, renameat,
+    renameat_with, seek, statx, symlinkat, unlinkat,
 };
 use rustix::io;
 
@@ -138,6 +138,28 @@ impl Mirror {
         if special { self.identity.act_with_groups(cx, change) } else { self.identity.act(cx, change) }
     }
 
+    /// chown(2) to nobody, which takes suid and sgid away, comes as a change of nothing; and so does a write before which the kernel would
+    /// have the filesystem clear them. For the owner both come to the same; what others mean cannot be told.
+    fn change_nothing(&self, cx: &Context<'_>, inode: &Held) -> Result<(), Errno> {
+        let stat = fstat(inode).map_err(errno)?;
+        let privileged = stat.st_mode & (libc::S_ISUID | libc::S_ISGID) != 0;
+        let owner = cx.uid().is_some_and(|uid| uid != Uid(0) && self.options.map.source_user(uid.0) == stat.st_uid);
+        if !privileged || !owner || FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Ok(());
+        }
+        self.identity.act_with_groups(cx, || chownat(inode, c"", None, None, AtFlags::EMPTY_PATH))
+    }
+
+    /// Sets times that the kernel keeps. It sends them in the name of whoever wrote or closed the file, whom the source would not let
+    /// set times; those that callers ask for it has checked.
+    fn set_gathered_times(&self, inode: &Held, file: Option<BorrowedFd<'_>>, op: &op::Setattr) -> Result<(), Errno> {
+        match attributes::change(&self.reopener, inode.as_fd(), file, op) {
+            // Not ours to set, either: writing has set them to much the same.
+            Err(io::Errno::PERM) if op.atime.is_none() => Ok(()),
+            set => set.map_err(errno),
+        }
+    }
+
     fn sync(file: impl AsFd, flags: FsyncFlags) -> io::Result<()> {
         if flags.contains(FsyncFlags::FDATASYNC) { fdatasync(file) } else { fsync(file) }
     }
@@ -207,13 +229,19 @@ impl fusewire::Filesystem for Mirror {
         self.permit(&mut op)?;
         let file = op.handle.and_then(|handle| self.files.get(handle));
         let writable = file.as_ref().and_then(|file| file.writable());
+        let times = if op.ctime.is_some() { attributes::take_times(&mut op) } else { None };
         let change = || attributes::change(&self.reopener, inode.as_fd(), writable, &op);
         if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(has_sgid) {
             self.identity.act_with_groups(cx, change)?;
         } else if op.size.is_some() {
             self.change_data(cx, &inode, change)?;
+        } else if times.is_none() && op == op::Setattr::new(op.node) {
+            self.change_nothing(cx, &inode)?;
         } else {
             self.identity.act(cx, change)?;
+        }
+        if let Some(times) = times {
+            self.set_gathered_times(&inode, writable, &times)?;
         }
         self.attributes(&inode)
     }
@@ -439,6 +467,13 @@ impl fusewire::Filesystem for Mirror {
 
     fn removexattr(&self, cx: &Context<'_>, op: op::Removexattr<'_>) -> Result<reply::Done, Errno> {
         let inode = self.inode(op.node)?;
+        if op.name.as_bytes() == xattrs::CAPABILITY {
+            // Writing takes capabilities away, and the kernel has that done in the name of the writer, whom the source would not let. Callers
+            // who ask for it themselves were checked (security/commoncap.c cap_inode_removexattr()).
+            self.xattrs_there()?;
+            xattrs::remove(inode.as_fd(), op.name).map_err(errno)?;
+            return Ok(reply::Done);
+        }
         self.xattrs_may_change()?;
         self.identity.act(cx, || xattrs::remove(inode.as_fd(), op.name))?;
         Ok(reply::Done)

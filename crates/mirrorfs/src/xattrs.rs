@@ -13,6 +13,9 @@ use crate::reopen::LinkPath;
 /// The names of the attributes that hold POSIX ACLs begin with this.
 const ACL: &[u8] = b"system.posix_acl_";
 
+/// The name of the attribute that holds capabilities.
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
+
 /// Whether the attribute holds an ACL.
 pub(crate) fn is_acl(name: &XattrName) -> bool {
     name.as_bytes().starts_with(ACL)

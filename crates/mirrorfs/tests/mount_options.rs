@@ -372,6 +372,31 @@ fn full_disk_is_told_and_nothing_is_lost_that_was_written() {
 }
 
 #[test]
+fn source_without_attributes_says_so_and_is_written_all_the_same() {
+    let stage = Stage::new(Options::default());
+    let plain = stage.source("plain");
+    fs::create_dir(&plain).expect("a directory");
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("plain"), &plain, Some("ramfs"), flags, None::<&str>)
+        .expect("a filesystem without attributes");
+    let outcomes = |file: &Path| {
+        let written = errno(fs::write(file, "text"));
+        let (name, none) = ("user.name", XattrFlags::empty());
+        let set = rustix::fs::setxattr(file, name, b"value", none).err();
+        let found = rustix::fs::getxattr(file, name, &mut [0_u8; 10]).err();
+        let listed = rustix::fs::listxattr(file, &mut [0_u8; 10]);
+        let removed = rustix::fs::removexattr(file, name).err();
+        let acl = rustix::fs::getxattr(file, "system.posix_acl_access", &mut [0_u8; 10]).err();
+        (written, set, found, listed, removed, acl)
+    };
+    let native = outcomes(&stage.source("plain/native"));
+    let shown = outcomes(&stage.shown("plain/shown"));
+    nix::mount::umount2(&plain, nix::mount::MntFlags::MNT_DETACH).expect("taking it away");
+    assert_eq!((native.0, native.1), (None, Some(rustix::io::Errno::OPNOTSUPP)));
+    assert_eq!(shown, native);
+}
+
+#[test]
 fn sources_that_cannot_be_mirrored_are_told_in_one_line() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("file");

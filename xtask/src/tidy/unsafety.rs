@@ -14,6 +14,7 @@ pub(super) const UNSAFE_FILES: &[&str] = &[
     "crates/fusewire/src/transport/ring/entry.rs",
     "crates/fusewire/src/transport/ring/submit.rs",
     "crates/fusewire-launch/src/daemonize.rs",
+    "crates/fusewire-launch/src/memory.rs",
     "tests/tests/operations/raw.rs",
 ];
 

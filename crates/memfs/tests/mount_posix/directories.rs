@@ -24,11 +24,15 @@ fn rename(root: &Path, from: &str, to: &str, flags: RenameFlags) -> Result<(), E
 #[test]
 fn hundred_thousand_files_in_one_directory() {
     on_memfs(&[], |root| {
+        // Of each half, the quickest of many parts: others use the machine, too, but not all the time.
         let time = |act: &dyn Fn(u32)| -> [Duration; 2] {
-            [0..50_000, 50_000..100_000].map(|numbers| {
-                let start = Instant::now();
-                numbers.for_each(act);
-                start.elapsed()
+            [0, 50_000].map(|first| {
+                let parts = (first..first + 50_000).step_by(1000).map(|part| {
+                    let start = Instant::now();
+                    (part..part + 1000).for_each(act);
+                    start.elapsed()
+                });
+                parts.min().expect("fifty parts")
             })
         };
         let path = |number: u32| root.join(format!("file-{number:06}"));
@@ -39,9 +43,9 @@ fn hundred_thousand_files_in_one_directory() {
         assert_eq!(fs::metadata(root).expect("the directory").nlink(), 2);
         let removed = time(&|number| fs::remove_file(path(number)).expect("removing"));
         assert_eq!(names(root), Vec::<String>::new());
-        // Were it not linear, the second half would take three times as long as the first.
+        // Were it not linear, the quickest part of the second half would take fifty times as long as that of the first.
         for [first, second] in [made, [removed[1], removed[0]]] {
-            assert!(second < first * 3 + Duration::from_millis(500), "{first:?}, then {second:?}");
+            assert!(second < first * 3, "{first:?}, then {second:?}");
         }
     });
 }

@@ -23,6 +23,7 @@ pub(super) struct Program {
     needs: &'static [&'static str],
     since: Form,
     script: &'static str,
+    /// For an `AMOUNT` of 1.
     limit: Duration,
 }
 
@@ -116,6 +117,54 @@ const PROGRAMS: &[Program] = &[
             cargo run --quiet --offline | grep -q Bye
         "#,
     ),
+    quick(
+        "an overlayfs has its upper and its lower directory there",
+        &[],
+        r"
+            mkdir lower upper work merged
+            echo text > lower/changed; echo text > lower/removed
+            mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
+            trap 'umount merged' EXIT
+            echo more >> merged/changed; rm merged/removed; mkdir merged/new; mv merged/changed merged/new/
+            test $(wc -l < merged/new/changed) = 2
+            test ! -e merged/removed -a ! -e merged/changed
+            test $(stat -c '%F:%t:%T' upper/removed | tr -d ' ') = characterspecialfile:0:0
+            test $(wc -l < lower/changed) = 1
+        ",
+    ),
+    quick(
+        "an ext4 in a file of it is mounted, and nothing is wrong with it",
+        &["loop-devices"],
+        r"
+            truncate -s 64M image
+            mkfs.ext4 -q -F image
+            mkdir inside
+            mount -o loop image inside
+            cp -a /etc inside/
+            diff -r --no-dereference /etc inside/etc
+            rm -r inside/etc
+            umount inside
+            e2fsck -fn image
+        ",
+    ),
+    quick(
+        "tar and cp keep owners, modes, times, holes and links",
+        &[],
+        r"
+            mkdir -p from/directory
+            echo text > from/file; ln from/file from/other; ln -s file from/link; mkfifo from/fifo; mknod from/null c 1 3
+            truncate -s 5M from/hole; echo end >> from/hole
+            chown 12:34 from/file from/directory; chown -h 5:6 from/link; chmod 4751 from/file; chmod 2770 from/directory
+            touch -d '1999-01-01 01:02:03.123456789' from/directory from/hole
+            cp -a --reflink=auto from copied
+            mkdir unpacked; tar -C from --sparse --format=posix -cf - . | tar -C unpacked -xpf -
+            show() { (cd $1; find . -mindepth 1 -printf '%P %y %m %U %G %s %n %T@ %l\n' | sort; cat file hole | cksum); }
+            show from > $ASIDE/from
+            show copied | diff $ASIDE/from -
+            show unpacked | diff $ASIDE/from -
+            test $(stat -c %b copied/hole) -lt 100 -a $(stat -c %b unpacked/hole) -lt 100
+        ",
+    ),
     long(
         "cargo builds the workspace",
         &["git"],
@@ -148,7 +197,7 @@ pub(super) fn run(stage: &Stage<'_>, standing: &Standing, judge: &mut Judge) -> 
             cases.push(left_out(name, reason));
             continue;
         }
-        let ran = run_script(stage, standing, &format!("program-{number}"), program.limit, |command| {
+        let ran = run_script(stage, standing, &format!("program-{number}"), program.limit * amount, |command| {
             command.env("AMOUNT", amount.to_string()).args(["sh", "-eu", "-c", program.script]);
         })?;
         let outcome = judge.judge(Named { ground: ground.name, case: program.name }, ran.outcome(&name));
