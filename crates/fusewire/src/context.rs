@@ -170,6 +170,16 @@ impl Slot {
         self.kind == Kind::Ring
     }
 
+    /// Whether its worker is at a request.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.current.load(Ordering::SeqCst) != 0
+    }
+
+    /// How many requests were served.
+    pub(crate) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
     /// From now on an interrupt of `unique` finds this worker. One that comes too early is sent again.
     pub(crate) fn begin(&self, unique: Unique) {
         self.current.store(unique.0, Ordering::Release);
@@ -346,8 +356,8 @@ impl Slots {
     pub(crate) fn activity(&self) -> (usize, u64) {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
         let workers = || all.iter().filter(|slot| slot.kind == Kind::Pool);
-        let at_work = workers().filter(|slot| slot.current.load(Ordering::SeqCst) != 0).count();
-        let served = workers().fold(0_u64, |sum, slot| sum.wrapping_add(slot.served.load(Ordering::Relaxed)));
+        let at_work = workers().filter(|slot| slot.is_at_work()).count();
+        let served = workers().fold(0_u64, |sum, slot| sum.wrapping_add(slot.served()));
         (at_work, served)
     }
 }

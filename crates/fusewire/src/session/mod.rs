@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::ScopedJoinHandle;
 
 use fusewire_proto::init::InitError;
 use fusewire_proto::{Errno, InitFlags, Negotiated};
@@ -193,13 +194,17 @@ impl<H: Handler> Open<H> {
         let Self { transport, connection, config, notifier: _, stop } = self;
         let slots = connection.slots();
         let result = std::thread::scope(|scope| {
-            let mut workers = config.workers;
+            let (mut workers, mut beside) = (config.workers, None);
             if connection.negotiated().has(InitFlags::OVER_IO_URING) {
                 workers = workers.beside_rings();
-                scope.spawn(|| transport.serve_beside(&connection, slots, connection.negotiated()));
+                beside = Some(scope.spawn(|| transport.serve_beside(&connection, slots, connection.negotiated())));
             }
             let result = serve(&*transport, &connection, slots, &stop, workers);
             transport.close();
+            // Until its thread is gone, not just done: the kernel may write to what it lent in its name.
+            if let Some(Err(panic)) = beside.map(ScopedJoinHandle::join) {
+                std::panic::resume_unwind(panic);
+            }
             result
         });
         connection.close();

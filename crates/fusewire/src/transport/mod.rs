@@ -12,6 +12,7 @@ mod device;
 mod policy;
 mod pool;
 mod ring;
+mod schedule;
 
 pub use buffer::{ReplyBuffer, RequestBuffer};
 pub use device::Device;

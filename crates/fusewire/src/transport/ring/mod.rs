@@ -19,15 +19,19 @@ use crate::transport::{Device, Received, RequestBuffer, Service, Transport, Work
 
 mod cpus;
 mod entry;
+mod policy;
 mod postponed;
 mod queue;
 mod reserve;
 mod submit;
+mod watch;
 mod worker;
 
 use postponed::{Mailbox, Postponed};
 use queue::Queue;
 use reserve::Reserve;
+use submit::Kept;
+use watch::Watch;
 use worker::Shared;
 
 /// A connection through rings, with a device beside them.
@@ -45,6 +49,7 @@ pub struct Ring {
     closed: EventFd,
     mailboxes: Mailboxes,
     postponed: Postponed,
+    kept: Kept,
 }
 
 /// Why requests cannot come through rings: what an administrator, or whoever mounts, can do something about.
@@ -104,6 +109,7 @@ impl Ring {
             closed,
             mailboxes: Mailboxes::default(),
             postponed: Postponed::default(),
+            kept: Kept::default(),
         })
     }
 
@@ -200,23 +206,32 @@ impl Transport for Ring {
         if !self.agreed.load(Ordering::SeqCst) {
             return;
         }
+        let mailbox = match Mailbox::new() {
+            Ok(mailbox) => Arc::new(mailbox),
+            Err(error) => {
+                tracing::warn!(%error, "making an event for rings; requests come through /dev/fuse");
+                return;
+            }
+        };
+        let watch = Watch::new(Arc::clone(&mailbox));
         let shared = Shared {
             device: self.device.as_fd(),
             service,
             slots,
             postponed: &self.postponed,
+            kept: &self.kept,
+            watch: &watch,
             closing: &self.closing,
             payload: service.room().max(usize::try_from(negotiated.max_data()).unwrap_or(0)),
         };
         let queues: Vec<Queue> = self.cpus.iter().copied().map(Queue::new).collect();
         let served = std::thread::scope(|scope| {
-            let mailbox = Arc::new(Mailbox::new()?);
             if !self.mailboxes.add(&mailbox) {
                 return Ok(());
             }
             let staff = Staff { spare: self.most.saturating_sub(queues.len()), warned: false };
             let (queues, mailboxes) = (&queues[..], &self.mailboxes);
-            Reserve { scope, shared, queues, mailboxes, staff, mailbox }.run()
+            Reserve::new(scope, shared, queues, mailboxes, staff, mailbox).run()
         });
         if let Err(error) = served {
             tracing::warn!(%error, "serving rings; requests come through /dev/fuse");

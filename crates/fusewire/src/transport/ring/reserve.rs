@@ -1,20 +1,25 @@
 //! Entries in reserve: for each queue some that nobody has served as yet, so that a request finds one though all handlers block.
 //!
 //! The kernel uses the entry first that came back last, so these are used only when the workers of a queue are at work. A
-//! request that comes here is handed to a worker, and nothing here ever blocks. An entry that is offered later would not
-//! do: the kernel takes requests that wait to an entry that was answered, not to one that is new
-//! (`fs/fuse/dev_uring.c fuse_uring_do_register()`).
+//! request that comes here is left to a worker that comes to it soon, whose entry it is from then on; if all are blocked, to a
+//! new one. Nothing here ever blocks. An entry that is offered later would not do: the kernel takes requests that wait to an
+//! entry that was answered, not to one that is new (`fs/fuse/dev_uring.c fuse_uring_do_register()`).
+//!
+//! A worker may still block while others come to its entries, so it is looked at now and then, and what is stuck is taken
+//! from it. Only a handler that waits uninterruptibly, as for a disk, keeps the kernel from handing that out.
 
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Scope;
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
 
 use fusewire_proto::uring::identify_entry;
 
 use super::entry::{Entry, Ids};
+use super::policy::Ticking;
 use super::postponed::Mailbox;
-use super::queue::Queue;
+use super::queue::{Member, Queue};
 use super::submit::{Event, Submitter};
 use super::worker::{self, Shared};
 use super::{Mailboxes, Staff};
@@ -25,40 +30,73 @@ use crate::transport::Answer;
 const RESERVE: usize = 32;
 /// How many entries a queue may have at most: so many requests may be under way for a CPU.
 const MOST: usize = 1024;
+/// How often workers are looked at while requests come.
+const TICK: Duration = Duration::from_millis(4);
 
 /// Who hands out what comes to the reserve.
 pub(super) struct Reserve<'s, 'e> {
-    pub(super) scope: &'s Scope<'s, 'e>,
-    pub(super) shared: Shared<'s>,
+    scope: &'s Scope<'s, 'e>,
+    shared: Shared<'s>,
     /// In the order of their CPUs.
-    pub(super) queues: &'s [Queue],
-    pub(super) mailboxes: &'s Mailboxes,
-    pub(super) staff: Staff,
-    /// Where it is told of the end, and of requests that could not be served.
-    pub(super) mailbox: Arc<Mailbox>,
+    queues: &'s [Queue],
+    mailboxes: &'s Mailboxes,
+    staff: Staff,
+    /// Where it is told of the end, of requests that could not be served, and of the first after a quiet time.
+    mailbox: Arc<Mailbox>,
+    /// Whether workers have entries that others may have to wait for.
+    crowded: bool,
+    threads: Vec<ScopedJoinHandle<'s, ()>>,
 }
 
-impl<'s> Reserve<'s, '_> {
+impl<'s, 'e> Reserve<'s, 'e> {
+    pub(super) fn new(
+        scope: &'s Scope<'s, 'e>,
+        shared: Shared<'s>,
+        queues: &'s [Queue],
+        mailboxes: &'s Mailboxes,
+        staff: Staff,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
+        Self { scope, shared, queues, mailboxes, staff, mailbox, crowded: false, threads: Vec::new() }
+    }
+
     /// Offers entries for all queues, and hands out the requests that come to them, until the end.
     ///
     /// # Errors
     /// The kernel makes no ring, or did not take an entry. It serves through `/dev/fuse` then.
-    pub(super) fn run(&mut self) -> io::Result<()> {
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let result = self.serve();
+        for thread in self.threads {
+            // Entries go when no thread is left in whose name the kernel writes to them. One that panicked is gone, too.
+            let _ = thread.join();
+        }
+        result
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
         let mailbox = Arc::clone(&self.mailbox);
-        let mut ring = Submitter::new(self.shared.device, mailbox.bell(), RESERVE * self.queues.len())?;
+        let room = RESERVE * self.queues.len();
+        let mut ring = Submitter::new(self.shared.device, mailbox.bell(), room, self.shared.kept)?;
         ring.listen()?;
         for queue in self.queues {
             for _ in 0..RESERVE {
                 self.offer(&mut ring, queue)?;
             }
         }
-        let mut failed = Vec::new();
+        let (mut failed, mut ticking, mut next) = (Vec::new(), Ticking::default(), None);
         loop {
-            ring.wait()?;
+            match next.filter(|_| self.crowded) {
+                None => ring.wait()?,
+                Some(next) => ring.wait_for(Instant::saturating_duration_since(&next, Instant::now()))?,
+            }
             let mut rung = false;
             while let Some(event) = ring.reap() {
                 match event {
-                    Event::Request(entry) => self.hand_over(&mut ring, entry)?,
+                    Event::Request(entry) => {
+                        let Some(queue) = self.queue(entry.queue()) else { continue };
+                        self.hand_over(&mut ring, queue, entry)?;
+                        self.offer(&mut ring, queue)?;
+                    }
                     Event::TooEarly(entry) => {
                         std::thread::yield_now();
                         ring.register(entry)?;
@@ -78,7 +116,50 @@ impl<'s> Reserve<'s, '_> {
                 }
                 ring.listen()?;
             }
+            next = self.look(&mut ring, &mut ticking, next)?;
         }
+    }
+
+    /// Looks at the workers, if it is time to. Says when to do so next, if ever.
+    fn look(
+        &mut self,
+        ring: &mut Submitter<'_>,
+        ticking: &mut Ticking,
+        next: Option<Instant>,
+    ) -> io::Result<Option<Instant>> {
+        if !self.crowded || self.shared.watch.sleeps() {
+            return Ok(None);
+        }
+        let now = Instant::now();
+        if next.is_some_and(|next| now < next) {
+            return Ok(next);
+        }
+        let (mut served, mut stuck) = (0_u64, false);
+        for queue in self.queues {
+            for member in queue.members() {
+                served = served.wrapping_add(member.served());
+                if member.is_stuck() && member.holds_others() {
+                    stuck = true;
+                    for entry in member.rescue(ring)? {
+                        self.hand_over(ring, queue, entry)?;
+                    }
+                }
+            }
+            // What was left to a worker that has blocked since.
+            for _ in 0..queue.left() {
+                let Some(entry) = queue.take() else { break };
+                self.hand_over(ring, queue, entry)?;
+            }
+        }
+        if ticking.goes_on(served, stuck) {
+            return Ok(Some(now + TICK));
+        }
+        self.shared.watch.sleep();
+        if self.queues.iter().flat_map(Queue::members).any(|member| member.is_at_work()) {
+            self.shared.watch.stay_awake();
+            return Ok(Some(now + TICK));
+        }
+        Ok(None)
     }
 
     /// One more entry for `queue`, if it may have one.
@@ -89,24 +170,26 @@ impl<'s> Reserve<'s, '_> {
         ring.register(Entry::new(queue.cpu, self.shared.payload)?)
     }
 
-    /// Gives the request in `entry` to a worker of its queue: a new one as a rule, as the others are at work.
-    fn hand_over(&mut self, ring: &mut Submitter<'_>, entry: Entry) -> io::Result<()> {
-        let place = self.queues.binary_search_by_key(&entry.queue(), |queue| queue.cpu);
-        let Some(queue) = place.ok().and_then(|place| self.queues.get(place)) else { return Ok(()) };
+    /// Gives the request in `entry` to a worker of `queue`: a new one if those there are are blocked.
+    fn hand_over(&mut self, ring: &mut Submitter<'_>, queue: &'s Queue, entry: Entry) -> io::Result<()> {
         let one_is_enough = self.shared.service.manner() == Manner::Later;
-        let left = if one_is_enough || !self.staff.may_grow(queue.has_workers()) {
-            queue.leave_to_workers(entry)
-        } else {
-            Some(entry)
-        };
+        let whoever = one_is_enough || !self.staff.may_grow(queue.has_workers());
+        let left = queue.leave_to_workers(entry, whoever);
+        self.crowded |= left.is_none() && !one_is_enough;
         if let Some((error, entry)) = left.and_then(|entry| self.recruit(queue, entry).err()) {
             tracing::error!(%error, cpu = queue.cpu, "starting a worker with a ring");
-            if let Some(entry) = queue.leave_to_workers(entry) {
+            if let Some(entry) = queue.leave_to_workers(entry, true) {
                 let (entry, ids) = refused(entry);
                 return ring.commit(entry, ids.commit);
             }
         }
-        self.offer(ring, queue)
+        Ok(())
+    }
+
+    /// The queue of a CPU.
+    fn queue(&self, cpu: u16) -> Option<&'s Queue> {
+        let place = self.queues.binary_search_by_key(&cpu, |queue| queue.cpu);
+        self.queues.get(place.ok()?)
     }
 
     /// Starts a worker for `queue`, with the request in `entry` to begin with.
@@ -120,14 +203,15 @@ impl<'s> Reserve<'s, '_> {
             return Ok(());
         }
         // The thread takes it from there, if there is one.
+        let member = Arc::new(Member::new(mailbox));
         let first = Arc::new(Mutex::new(Some(entry)));
         let take = |first: &Mutex<Option<Entry>>| first.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (shared, report) = (self.shared, Arc::clone(&self.mailbox));
-        let (first_there, mailbox_there) = (Arc::clone(&first), Arc::clone(&mailbox));
+        let (first_there, member_there) = (Arc::clone(&first), Arc::clone(&member));
         let work = move || {
             let Some(entry) = take(&first_there) else { return };
-            let Err((error, unanswered)) = worker::run(shared, queue, &mailbox_there, entry) else { return };
-            queue.leave(&mailbox_there);
+            let Err((error, unanswered)) = worker::run(shared, queue, &member_there, entry) else { return };
+            queue.leave(&member_there);
             tracing::error!(%error, cpu = queue.cpu, "serving a ring");
             if let Some(entry) = unanswered {
                 let (entry, ids) = refused(entry);
@@ -135,10 +219,16 @@ impl<'s> Reserve<'s, '_> {
             }
         };
         self.staff.grow(queue.has_workers());
-        queue.join(Arc::clone(&mailbox));
+        queue.join(Arc::clone(&member));
         let name = format!("fusewire-ring{}", queue.cpu);
-        let Err(error) = std::thread::Builder::new().name(name).spawn_scoped(self.scope, work) else { return Ok(()) };
-        queue.leave(&mailbox);
+        let error = match std::thread::Builder::new().name(name).spawn_scoped(self.scope, work) {
+            Ok(thread) => {
+                self.threads.push(thread);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        queue.leave(&member);
         match take(&first) {
             Some(entry) => Err((error, entry)),
             None => Ok(()),

@@ -6,9 +6,11 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fusewire_proto::uring::{Command, CommandArgs};
-use io_uring::squeue::Entry128;
+use io_uring::squeue::{Entry128, Flags};
 use io_uring::{IoUring, cqueue, opcode, types};
 
 use super::entry::Entry;
@@ -18,18 +20,39 @@ type Kernel = IoUring<Entry128, cqueue::Entry>;
 /// Marks the completion that comes when the bell rings; entries are marked with their place.
 const BELL: u64 = u64::MAX;
 
-/// A ring that only the thread which made it submits to, and whose work is done when that thread asks for it.
-///
-/// The kernel writes into an entry only in the context of that thread, while it is inside of `io_uring_enter`
-/// (`fs/fuse/dev_uring.c fuse_uring_send_in_task()`, which copies nothing when it runs elsewhere). So once the ring is
-/// closed, and no thread can enter it any more, the memory is ours again, whatever is still to be cancelled.
+/// A ring of the thread that made it: it submits, and waits. Others may only [`rescue`](Offered::rescue) what is stuck in it.
 pub(super) struct Submitter<'d> {
-    /// Before `entries`: closed before their memory goes.
-    kernel: Kernel,
+    offered: Arc<Offered>,
     device: BorrowedFd<'d>,
     bell: BorrowedFd<'d>,
-    /// The entries that the kernel has, at the places that their submissions are marked with.
-    entries: Vec<Option<Entry>>,
+}
+
+/// The entries that the kernel has through a ring.
+///
+/// The kernel writes into them in the context of the thread that submitted them, whenever that enters or leaves the kernel,
+/// blocked or not (`fs/fuse/dev_uring.c fuse_uring_send_in_task()`, which copies nothing when that thread is gone). So this is
+/// dropped when the threads that submitted have been joined, and then their memory is ours again, whatever is still to be
+/// cancelled.
+pub(super) struct Offered {
+    /// Before `entries`: closed before their memory goes.
+    kernel: Kernel,
+    entries: Mutex<Places>,
+}
+
+/// All that a session has offered, kept until no thread is left that submitted any of it.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Mutex<Vec<Arc<Offered>>>);
+
+impl Kept {
+    fn add(&self, offered: &Arc<Offered>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(offered));
+    }
+}
+
+/// The entries, at the places that their submissions are marked with.
+#[derive(Default)]
+struct Places {
+    taken: Vec<Option<Entry>>,
     free: Vec<usize>,
 }
 
@@ -49,9 +72,12 @@ pub(super) enum Event {
 }
 
 /// A ring with room for so many submissions at a time.
+///
+/// Its work is done when the thread that submitted is in the kernel for any reason. To leave it until that thread asks for it
+/// (`IORING_SETUP_DEFER_TASKRUN`) costs as many system calls, and would shut away what arrives while a handler blocks.
 fn kernel(submissions: u32, completions: u32) -> io::Result<Kernel> {
     let mut builder = IoUring::builder();
-    builder.setup_single_issuer().setup_defer_taskrun().setup_cqsize(completions);
+    builder.setup_coop_taskrun().setup_cqsize(completions);
     builder.build(submissions)
 }
 
@@ -61,16 +87,22 @@ pub(super) fn probe() -> io::Result<()> {
 }
 
 impl<'d> Submitter<'d> {
-    /// A ring for `entries` entries or more.
+    /// A ring for `entries` entries or more, which go to `kept` in the end.
     ///
     /// # Errors
     /// Those of io_uring_setup(2).
-    pub(super) fn new(device: BorrowedFd<'d>, bell: BorrowedFd<'d>, entries: usize) -> io::Result<Self> {
+    pub(super) fn new(device: BorrowedFd<'d>, bell: BorrowedFd<'d>, entries: usize, kept: &Kept) -> io::Result<Self> {
         // Submissions are taken at once when they are too many; completions that are too many are kept by the kernel.
         let submissions = u32::try_from(entries.saturating_add(1).clamp(2, 64)).unwrap_or(64).next_power_of_two();
-        let kernel = kernel(submissions, 2 * submissions)?;
-        let (entries, free) = (Vec::with_capacity(entries), Vec::with_capacity(entries));
-        Ok(Self { kernel, device, bell, entries, free })
+        let kernel = kernel(submissions, 4 * submissions)?;
+        let offered = Arc::new(Offered { kernel, entries: Mutex::default() });
+        kept.add(&offered);
+        Ok(Self { offered, device, bell })
+    }
+
+    /// What the kernel has through this ring.
+    pub(super) fn offered(&self) -> &Arc<Offered> {
+        &self.offered
     }
 
     /// Offers an entry for requests.
@@ -85,16 +117,7 @@ impl<'d> Submitter<'d> {
 
     fn submit(&mut self, entry: Entry, command: Command, commit_id: u64) -> io::Result<()> {
         let (areas, queue) = (entry.areas(), entry.queue());
-        let place = match self.free.pop() {
-            Some(place) => place,
-            None => {
-                self.entries.push(None);
-                self.entries.len() - 1
-            }
-        };
-        if let Some(slot) = self.entries.get_mut(place) {
-            *slot = Some(entry);
-        }
+        let place = self.offered.places().put(entry);
         let mut bytes = [0; 80];
         if let Some(start) = bytes.first_chunk_mut() {
             *start = CommandArgs { flags: 0, commit_id, queue }.encode();
@@ -115,42 +138,123 @@ impl<'d> Submitter<'d> {
         self.push(&Entry128::from(poll))
     }
 
+    /// Has the bell of another ring ring again, which it did when nobody of that ring looked.
+    pub(super) fn repeat_bell(&mut self, other: &Offered) -> io::Result<()> {
+        let message = opcode::MsgRingData::new(types::Fd(other.kernel.as_raw_fd()), 0, BELL, None).build();
+        self.push(&Entry128::from(message.flags(Flags::SKIP_SUCCESS)))
+    }
+
     fn push(&mut self, submission: &Entry128) -> io::Result<()> {
         loop {
+            // SAFETY: the queue is filled through `&mut self` alone, so it is not borrowed anywhere else.
+            let mut queue = unsafe { self.offered.kernel.submission_shared() };
             // SAFETY: the memory that a submission names belongs to an entry that is in `entries` and is not touched there
-            // until its completion is reaped, and the descriptors are borrowed for longer than the ring lives.
-            if unsafe { self.kernel.submission().push(submission) }.is_ok() {
+            // until its completion is reaped, and the descriptors are borrowed for longer than the thread submits.
+            if unsafe { queue.push(submission) }.is_ok() {
                 return Ok(());
             }
+            drop(queue);
             self.flush()?;
         }
     }
 
     /// Hands over what was submitted, without waiting for anything.
     pub(super) fn flush(&self) -> io::Result<()> {
-        entered(self.kernel.submit())
+        entered(self.offered.kernel.submit())
     }
 
     /// Hands over what was submitted, and waits until there is something to reap.
     pub(super) fn wait(&self) -> io::Result<()> {
-        entered(self.kernel.submit_and_wait(1))
+        entered(self.offered.kernel.submit_and_wait(1))
+    }
+
+    /// As [`wait`](Self::wait), but no longer than `time`.
+    pub(super) fn wait_for(&self, time: Duration) -> io::Result<()> {
+        let time = types::Timespec::from(time);
+        let arguments = types::SubmitArgs::new().timespec(&time);
+        entered(self.offered.kernel.submitter().submit_with_args(1, &arguments))
     }
 
     /// The next thing that came back, without waiting.
     pub(super) fn reap(&mut self) -> Option<Event> {
-        let completion = self.kernel.completion().next()?;
+        self.offered.reap()
+    }
+}
+
+impl std::fmt::Debug for Offered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Offered").field("entries", &self.count()).finish_non_exhaustive()
+    }
+}
+
+impl Offered {
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many entries there are.
+    pub(super) fn count(&self) -> usize {
+        let places = self.places();
+        places.taken.len() - places.free.len()
+    }
+
+    fn reap(&self) -> Option<Event> {
+        let mut places = self.places();
+        // SAFETY: the queue of completions is borrowed here only, by whoever has the lock.
+        let completion = unsafe { self.kernel.completion_shared() }.next()?;
         let (mark, result) = (completion.user_data(), completion.result());
         let place = usize::try_from(mark).ok().filter(|_| mark != BELL);
-        let Some(entry) = place.and_then(|place| self.entries.get_mut(place)?.take()) else {
+        let Some(entry) = place.and_then(|place| places.take(place)) else {
             return Some(Event::Bell);
         };
-        self.free.extend(place);
         Some(match -result {
             0 => Event::Request(entry),
             libc::EAGAIN => Event::TooEarly(entry),
             libc::ENOTCONN | libc::ECANCELED | libc::ENODEV | libc::ECONNABORTED | libc::ENOENT => Event::Over,
             error => Event::Refused(io::Error::from_raw_os_error(error)),
         })
+    }
+
+    /// Does for a thread that is blocked what it would do next: hands over the replies that it has submitted, and takes the
+    /// requests that came to it.
+    pub(super) fn rescue(&self) -> Rescued {
+        // The kernel lets one thread submit at a time. What fails here is for the owner to see.
+        let _ = entered(self.kernel.submit());
+        let mut rescued = Rescued { requests: Vec::new(), bell: false };
+        while let Some(event) = self.reap() {
+            match event {
+                Event::Request(entry) => rescued.requests.push(entry),
+                Event::Bell => rescued.bell = true,
+                // The entry is of no more use.
+                Event::Over | Event::TooEarly(_) | Event::Refused(_) => {}
+            }
+        }
+        rescued
+    }
+}
+
+/// What was stuck in a ring.
+#[derive(Debug)]
+pub(super) struct Rescued {
+    pub(super) requests: Vec<Entry>,
+    /// The bell had rung: it has to be [`repeated`](Submitter::repeat_bell).
+    pub(super) bell: bool,
+}
+
+impl Places {
+    fn put(&mut self, entry: Entry) -> usize {
+        let place = self.free.pop().unwrap_or(self.taken.len());
+        match self.taken.get_mut(place) {
+            Some(taken) => *taken = Some(entry),
+            None => self.taken.push(Some(entry)),
+        }
+        place
+    }
+
+    fn take(&mut self, place: usize) -> Option<Entry> {
+        let entry = self.taken.get_mut(place)?.take()?;
+        self.free.push(place);
+        Some(entry)
     }
 }
 
@@ -159,7 +263,7 @@ fn entered(outcome: io::Result<usize>) -> io::Result<()> {
     match outcome {
         Ok(_) => Ok(()),
         Err(error) => match error.raw_os_error() {
-            Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => Ok(()),
+            Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::ETIME) => Ok(()),
             _ => Err(error),
         },
     }

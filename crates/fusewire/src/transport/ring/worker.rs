@@ -2,7 +2,8 @@
 //! waits for the next request.
 //!
 //! It stays on the CPU of its queue, so a caller is answered without waking another CPU. It begins with one request, whose
-//! entry becomes its own: then no request ever waits for a handler that blocks. Who starts workers is in `reserve`.
+//! entry becomes its own; more come to it when requests come faster than they are served. What then waits for a handler that
+//! blocks is taken from it. Who starts workers, and does that, is in `reserve`.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -14,12 +15,15 @@ use fusewire_proto::uring::{decode_entry, identify_entry};
 
 use super::cpus;
 use super::entry::{Entry, Ids, Parts};
-use super::postponed::{Mailbox, Postponed};
-use super::queue::Queue;
-use super::submit::{Event, Submitter};
+use super::postponed::Postponed;
+use super::queue::{Member, Queue};
+use super::submit::{Event, Kept, Submitter};
+use super::watch::Watch;
 use crate::context::{Slot, Slots};
 use crate::transport::{Answer, Service};
 
+/// For how many entries a ring has room. There may be more.
+const ENTRIES: usize = 31;
 /// Longest names and data of a request that are moved out of the way of its reply, in bytes.
 const ASIDE: usize = 4096;
 /// Room for the reply to a request whose data stay where they are: an ioctl's at most, in bytes.
@@ -32,6 +36,8 @@ pub(super) struct Shared<'j> {
     pub(super) service: &'j dyn Service,
     pub(super) slots: &'j Slots,
     pub(super) postponed: &'j Postponed,
+    pub(super) kept: &'j Kept,
+    pub(super) watch: &'j Watch,
     pub(super) closing: &'j AtomicBool,
     /// Bytes of payload of an entry.
     pub(super) payload: usize,
@@ -43,30 +49,31 @@ pub(super) struct Worker<'j> {
     queue: &'j Queue,
     ring: Submitter<'j>,
     slot: &'j Slot,
-    mailbox: &'j Arc<Mailbox>,
+    member: &'j Member,
     /// Where what is in the way of a reply is moved to, or the reply itself.
     aside: Vec<u8>,
 }
 
-/// Serves `queue`, beginning with the request in `first`, until `mailbox` is told of the end.
+/// Serves `queue` as `member` of it, beginning with the request in `first`, until that is told of the end.
 ///
 /// # Errors
 /// There is no ring, and `first` comes back unanswered; or the ring is of no more use.
 pub(super) fn run(
     shared: Shared<'_>,
     queue: &Queue,
-    mailbox: &Arc<Mailbox>,
+    member: &Member,
     first: Entry,
 ) -> Result<(), (io::Error, Option<Entry>)> {
     cpus::stay_on(queue.cpu);
     cpus::let_callers_go_on();
-    let ring = match Submitter::new(shared.device, mailbox.bell(), 1) {
+    let ring = match Submitter::new(shared.device, member.mailbox.bell(), ENTRIES, shared.kept) {
         Ok(ring) => ring,
         Err(error) => return Err((error, Some(first))),
     };
     let slot = shared.slots.add_ring();
+    member.sit_down(Arc::clone(&slot), Arc::clone(ring.offered()));
     let aside = vec![0; REPLY_ASIDE];
-    let result = Worker { shared, queue, ring, slot: &slot, mailbox, aside }.run(first);
+    let result = Worker { shared, queue, ring, slot: &slot, member, aside }.run(first);
     shared.slots.remove(&slot);
     result.map_err(|error| (error, None))
 }
@@ -91,7 +98,7 @@ impl Worker<'_> {
                 }
             }
             if rung {
-                self.mailbox.empty(&mut answered);
+                self.member.mailbox.empty(&mut answered);
                 for (entry, ids) in answered.drain(..) {
                     self.ring.commit(entry, ids.commit)?;
                 }
@@ -112,7 +119,7 @@ impl Worker<'_> {
             entry.finish(ids, answer);
             return self.ring.commit(entry, ids.commit);
         }
-        match self.shared.postponed.put_away(entry, ids, self.mailbox) {
+        match self.shared.postponed.put_away(entry, ids, &self.member.mailbox) {
             Some(entry) => self.ring.commit(entry, ids.commit),
             None => Ok(()),
         }
@@ -130,6 +137,7 @@ fn answer(shared: &Shared<'_>, slot: &Slot, parts: Parts<'_>, aside: &mut [u8]) 
         Err(error) => return (ids, service.refuse(opcode, error)),
     };
     shared.slots.begin_in_ring(slot, unique);
+    shared.watch.wake();
     let size = usize::try_from(entry.payload_size).unwrap_or(usize::MAX);
     if size > ASIDE {
         // Data stay where they are, and the reply, which is short then, is moved.
