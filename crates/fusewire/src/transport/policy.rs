@@ -1,7 +1,9 @@
 //! When the pool of workers grows and shrinks: a pure function of what was seen at the last ticks.
 //!
 //! Idle readers cost: the kernel wakes them in turn, and each wake-up moves the work to another CPU. So one reads as long as
-//! that is enough. There are no threads and no clocks here.
+//! that is enough. Whether one more would help when there is always something to do cannot be told beforehand: requests that
+//! nobody waits for, such as `RELEASE` and `FORGET`, look the same. So it is tried, and the rates before and with it are
+//! compared. There are no threads and no clocks here.
 
 /// What a tick of the watch saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,14 +43,58 @@ const CALM: u32 = 8;
 /// How much longer they get at most. A first request that blocks holds the others up for one such tick.
 const LONGEST: u32 = 4;
 
+/// For how long a further reader is tried, in shortest ticks.
+const TRIAL: u32 = 16;
+/// What part of its share a further reader must bring: `n + 1` readers must serve as many requests as `n + 1 / WORTH` would.
+const WORTH: u64 = 8;
+/// After a trial that brought nothing, how long there is none, in shortest ticks; each time twice as long, up to the second.
+const REST: (u32, u32) = (256, 4096);
+
 /// What was seen at the ticks before.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
     served: u64,
     calm: u32,
     quiet: u32,
     busy: u32,
     slack: u32,
+    /// Requests served when all readers began to be at work without a pause.
+    busy_since: u64,
+    trial: Option<Trial>,
+    /// How long there is to be no trial.
+    rest: u32,
+    /// How long there is to be none after the next that brings nothing.
+    next_rest: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { served: 0, calm: 0, quiet: 0, busy: 0, slack: 0, busy_since: 0, trial: None, rest: 0, next_rest: REST.0 }
+    }
+}
+
+/// One more reader, for a while.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    /// How many there were.
+    readers: u64,
+    /// Requests served in `BUSY` shortest ticks without it.
+    before: u64,
+    /// Requests served when it began.
+    from: u64,
+    /// How long it has lasted, in shortest ticks.
+    time: u32,
+}
+
+impl Trial {
+    /// Whether so many requests, served by now, show that it was worth it.
+    fn is_won(&self, served: u64) -> bool {
+        let with = served.wrapping_sub(self.from).saturating_mul(u64::from(BUSY));
+        let without = self.before.saturating_mul(u64::from(self.time));
+        // with >= without * (1 + 1 / (WORTH * readers)), in whole numbers.
+        let parts = WORTH.saturating_mul(self.readers);
+        with.saturating_mul(parts) >= without.saturating_mul(parts + 1)
+    }
 }
 
 impl Policy {
@@ -64,7 +110,24 @@ impl Policy {
     /// Decides after a tick. `cpus` is how many readers can work at the same time.
     pub(super) fn decide(&mut self, seen: Seen, cpus: usize) -> Decision {
         let progress = seen.served != self.served;
-        self.served = seen.served;
+        let before = std::mem::replace(&mut self.served, seen.served);
+        let time = self.stretch();
+        self.rest = self.rest.saturating_sub(time);
+        if let Some(trial) = &mut self.trial {
+            trial.time += time;
+            if trial.time >= TRIAL {
+                let won = trial.is_won(seen.served);
+                self.trial = None;
+                (self.busy, self.slack) = (0, 0);
+                if won {
+                    self.next_rest = REST.0;
+                } else if seen.readers > 1 {
+                    self.rest = self.next_rest;
+                    self.next_rest = (2 * self.next_rest).min(REST.1);
+                    return Decision::Shrink;
+                }
+            }
+        }
         let calm = seen.waiting > 0 || progress && !seen.pending;
         self.calm = if calm { self.calm.saturating_add(1) } else { 0 };
         if seen.waiting > 0 {
@@ -91,8 +154,14 @@ impl Policy {
             self.busy = 0;
             return Decision::Grow;
         }
+        if self.busy == 0 {
+            self.busy_since = before;
+        }
         self.busy = if seen.pending { self.busy + 1 } else { 0 };
-        if self.busy >= BUSY && seen.readers < cpus {
+        if self.busy >= BUSY && seen.readers < cpus && self.trial.is_none() && self.rest == 0 {
+            let readers = u64::try_from(seen.readers).unwrap_or(u64::MAX);
+            let before = seen.served.wrapping_sub(self.busy_since) / u64::from(self.busy) * u64::from(BUSY);
+            self.trial = Some(Trial { readers, before, from: seen.served, time: 0 });
             self.busy = 0;
             return Decision::Grow;
         }
@@ -156,6 +225,43 @@ mod tests {
         assert!(grows(&loaded(true, 1)));
         assert!(!grows(&loaded(false, 1)));
         assert!(!grows(&loaded(true, 2)));
+    }
+
+    /// So many ticks with always something to do, on a machine that serves that many requests a tick with so many readers. What was
+    /// decided, and how many readers there are at the end.
+    fn simulate(policy: &mut Policy, ticks: u32, cpus: usize, rate: impl Fn(usize) -> u64) -> (Vec<Decision>, usize) {
+        let (mut readers, mut served) = (1, policy.served);
+        let decisions = (0..ticks).map(|_| {
+            served += rate(readers) * u64::from(policy.stretch());
+            let decision = policy.decide(Seen { readers, waiting: 0, served, pending: true }, cpus);
+            match decision {
+                Decision::Grow => readers += 1,
+                Decision::Shrink => readers -= 1,
+                Decision::Watch | Decision::Sleep => {}
+            }
+            decision
+        });
+        let decisions = decisions.collect();
+        (decisions, readers)
+    }
+
+    #[test]
+    fn a_further_reader_stays_only_if_it_brings_something() {
+        let (decisions, readers) = simulate(&mut Policy::default(), 1000, 2, |readers| [0, 100, 180][readers]);
+        assert_eq!((decisions.iter().filter(|decision| **decision == Decision::Grow).count(), readers), (1, 2));
+        let (decisions, _) = simulate(&mut Policy::default(), 10_000, 2, |readers| [0, 100, 90][readers]);
+        let trials = decisions.iter().filter(|decision| **decision == Decision::Grow).count();
+        // It is tried less and less often.
+        assert!((5..9).contains(&trials), "{trials}");
+        let ended = decisions.iter().filter(|decision| **decision == Decision::Shrink).count();
+        assert!(trials - ended <= 1);
+    }
+
+    #[test]
+    fn readers_become_as_many_as_help() {
+        let rate = |readers: usize| u64::try_from(readers.min(20) * 100).unwrap();
+        let (_, readers) = simulate(&mut Policy::default(), 2000, 64, rate);
+        assert!((20..=21).contains(&readers), "{readers}");
     }
 
     #[test]

@@ -63,6 +63,8 @@ struct Roster {
     parked: usize,
     watched: bool,
     failure: Option<io::Error>,
+    /// What whoever watches has seen, and those who watched before.
+    policy: Policy,
 }
 
 struct Pool<'p> {
@@ -197,15 +199,16 @@ impl Pool<'_> {
 
     /// Watches the readers until one more is needed, or the end.
     fn watch<'g>(&'g self, mut roster: MutexGuard<'g, Roster>) -> MutexGuard<'g, Roster> {
-        let mut policy = Policy::default();
         while !self.ended.load(Ordering::SeqCst) {
+            let stretch = roster.policy.stretch();
             // A full tick, whatever else the bell rings for: less time would look like a blocked reader.
             roster = self
                 .bell
-                .wait_timeout_while(roster, TICK * policy.stretch(), |_| !self.ended.load(Ordering::SeqCst))
+                .wait_timeout_while(roster, TICK * stretch, |_| !self.ended.load(Ordering::SeqCst))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
-            match policy.decide(self.see(&roster), self.cpus) {
+            let seen = self.see(&roster);
+            match roster.policy.decide(seen, self.cpus) {
                 Decision::Watch => {}
                 Decision::Grow => break,
                 Decision::Shrink => self.superfluous.store(1, Ordering::Relaxed),
