@@ -218,7 +218,7 @@ impl Machine {
         let load = read("/proc/loadavg")?;
         Ok(Self {
             date: today(),
-            kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            kernel: version(&read("/proc/sys/kernel/osrelease")?).to_owned(),
             cpu: model.map_or("unknown", |(_, model)| model.trim()).to_owned(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             autogroup: read("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|value| value.trim() == "1"),
@@ -245,6 +245,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+/// The version in a release such as `6.12.9-amd64`: who built it says nothing to others.
+fn version(release: &str) -> &str {
+    release.trim().split_once('-').map_or(release.trim(), |(version, _)| version)
 }
 
 #[cfg(test)]
