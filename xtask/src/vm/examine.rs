@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::build::{self, Tests};
 use super::cpio::Archive;
@@ -72,8 +72,9 @@ pub(crate) fn examine(kernel: Option<&str>, arguments: &[&str]) -> Result<String
 /// This program, and the lists of the kernel's modules.
 fn files(kernel: &Kernel) -> Result<Archive> {
     let mut files = Archive::default();
-    let this = std::env::current_exe().context("finding this program")?;
-    initramfs::add_program(&mut files, &this, PROGRAM, 0o755)?;
+    // By way of this process, since a build may have replaced the file.
+    let this = format!("/proc/{}/exe", std::process::id());
+    initramfs::add_program(&mut files, Path::new(&this), PROGRAM, 0o755)?;
     let directory = Path::new("/lib/modules").join(&kernel.release);
     for (name, text) in Modules::find(&kernel.modules)?.lists() {
         files.file(&directory.join(name).display().to_string(), 0o644, text.as_bytes());
