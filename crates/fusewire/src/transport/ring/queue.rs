@@ -93,6 +93,9 @@ impl Member {
     }
 }
 
+/// Those who serve a queue, the latest last.
+type Members = Arc<[Arc<Member>]>;
+
 /// What is known of a queue.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -100,8 +103,8 @@ pub(super) struct Queue {
     pub(super) cpu: u16,
     /// All entries there are, wherever they are.
     entries: AtomicUsize,
-    /// Those who serve it.
-    members: Mutex<Vec<Arc<Member>>>,
+    /// Those who serve it. Who looks at them takes the list as it is, and allocates nothing.
+    members: Mutex<Members>,
     /// Entries with requests that no worker has taken yet.
     waiting: Mutex<VecDeque<Entry>>,
     /// How many these are, so that workers need not take the lock.
@@ -113,7 +116,7 @@ impl Queue {
         Self {
             cpu,
             entries: AtomicUsize::new(0),
-            members: Mutex::default(),
+            members: Mutex::new(Arc::new([])),
             waiting: Mutex::default(),
             count: AtomicUsize::new(0),
         }
@@ -125,13 +128,13 @@ impl Queue {
         self.entries.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
-    fn members_now(&self) -> MutexGuard<'_, Vec<Arc<Member>>> {
+    fn members_now(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those who serve it, the latest last.
-    pub(super) fn members(&self) -> Vec<Arc<Member>> {
-        self.members_now().clone()
+    /// Those who serve it at the moment.
+    pub(super) fn members(&self) -> Members {
+        Arc::clone(&self.members_now())
     }
 
     pub(super) fn has_workers(&self) -> bool {
@@ -140,12 +143,14 @@ impl Queue {
 
     /// A worker begins.
     pub(super) fn join(&self, member: Arc<Member>) {
-        self.members_now().push(member);
+        let mut members = self.members_now();
+        *members = members.iter().cloned().chain([member]).collect();
     }
 
     /// A worker could not begin.
     pub(super) fn leave(&self, member: &Arc<Member>) {
-        self.members_now().retain(|other| !Arc::ptr_eq(other, member));
+        let mut members = self.members_now();
+        *members = members.iter().filter(|other| !Arc::ptr_eq(other, member)).cloned().collect();
     }
 
     /// Leaves a request to one of its workers: one that will come to it soon, as far as can be told. Gives it back if all

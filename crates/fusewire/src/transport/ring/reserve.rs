@@ -136,7 +136,7 @@ impl<'s, 'e> Reserve<'s, 'e> {
         }
         let (mut served, mut stuck) = (0_u64, false);
         for queue in self.queues {
-            for member in queue.members() {
+            for member in queue.members().iter() {
                 served = served.wrapping_add(member.served());
                 if member.is_stuck() && member.holds_others() {
                     stuck = true;
@@ -155,7 +155,7 @@ impl<'s, 'e> Reserve<'s, 'e> {
             return Ok(Some(now + TICK));
         }
         self.shared.watch.sleep();
-        if self.queues.iter().flat_map(Queue::members).any(|member| member.is_at_work()) {
+        if self.queues.iter().any(|queue| queue.members().iter().any(|member| member.is_at_work())) {
             self.shared.watch.stay_awake();
             return Ok(Some(now + TICK));
         }
