@@ -21,6 +21,7 @@ mod watch;
 mod work;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,7 +42,7 @@ use power::PowerCase;
 use qemu::{Accelerator, Machine};
 use runner::RunnerCase;
 pub(crate) use session::Interrupted;
-use session::{GRACE, Ran, Session};
+use session::{GRACE, Ran, Session, Voice};
 
 /// Flags of `cargo xtask vm`.
 #[derive(clap::Args)]
@@ -101,15 +102,16 @@ struct Boot<'a> {
 
 impl<'a> Bench<'a> {
     fn boot(&self, plan: &Plan, boot: Boot<'_>) -> Result<Session<'a>> {
-        let session = self.boot_silently(plan, boot)?;
+        let session = self.boot_with(Voice::Loud, plan, boot)?;
         println!("{}", session.greeting());
         Ok(session)
     }
 
-    fn boot_silently(&self, plan: &Plan, boot: Boot<'_>) -> Result<Session<'a>> {
+    /// The same without a greeting.
+    fn boot_with(&self, voice: Voice, plan: &Plan, boot: Boot<'_>) -> Result<Session<'a>> {
         let initramfs = self.work.join("initramfs");
         self.initramfs.write(&initramfs, plan, boot.files)?;
-        Session::boot(&self.machine(&initramfs, boot.disk), self.console, self.signals)
+        Session::boot(&self.machine(&initramfs, boot.disk), self.console, self.signals, voice)
     }
 
     fn machine<'b>(&'b self, initramfs: &'b Path, disk: Option<&'b Path>) -> Machine<'b> {
@@ -166,8 +168,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let shell = workspace::shell()?;
     let store = store(&shell)?;
     if args.list {
+        let mut out = std::io::stdout();
         for name in cases(&shell, &store, args)?.1.names() {
-            println!("{name}");
+            writeln!(out, "{name}")?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -329,7 +332,7 @@ fn cases(shell: &Shell, store: &Path, args: &Args) -> Result<(Built, Cases)> {
         [] => Tests::All,
         filters => Tests::With(filters),
     };
-    println!("building what runs in the guest");
+    eprintln!("building what runs in the guest");
     let built = build::build(shell, store, tests)?;
     let mut cases = Cases::of(shell, &built, matches!(tests, Tests::All))?;
     if args.smoke {

@@ -13,6 +13,7 @@ use super::kernel::Kernel;
 use super::module::Modules;
 use super::plan::{GuestCase, Plan, What};
 use super::qemu;
+use super::session::Voice;
 use super::watch::Heard;
 use super::{Bench, Boot, need_qemu, store, work};
 use crate::signals::Signals;
@@ -51,7 +52,8 @@ pub(crate) fn examine(kernel: Option<&str>, arguments: &[&str]) -> Result<String
     let words = [PROGRAM, "doctor"].into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect();
     let case = GuestCase { name: "doctor".to_owned(), what: What::Program(words) };
     let plan = Plan { limit: LIMIT, cases: vec![case], ..Plan::default() };
-    let mut guest = bench.boot_silently(&plan, Boot { files: files(&kernel)?, ..Boot::default() })?;
+    let boot = Boot { files: files(&kernel)?, ..Boot::default() };
+    let mut guest = bench.boot_with(Voice::Loud, &plan, boot)?;
     let mut said = String::new();
     loop {
         match guest.next(LIMIT * 2)? {

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 
 use super::plan::{GuestCase, Plan, What};
-use super::session::{GRACE, Ran};
+use super::session::{GRACE, Ran, Voice};
 use super::{Bench, Boot, CASE_LIMIT, SMOKE, session, work};
 use crate::test::{Case, Outcome};
 
@@ -85,7 +85,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a check.
 pub(super) fn run(bench: &Bench<'_>, case: &RunnerCase) -> Result<Case> {
-    println!("checking this runner, in which things fail on purpose: {}", case.name);
     let start = Instant::now();
     let outcome = match (case.run)(bench)? {
         Ok(()) => Outcome::Passed,
@@ -105,13 +104,14 @@ fn see(bench: &Bench<'_>, wrong: &Break) -> Result<Result<(), String>> {
         cases: vec![GuestCase { name: name.clone(), what: What::Own(name) }],
         ..Plan::default()
     };
-    let Ran { cases, said, .. } = bench.boot(&plan, Boot::default())?.run(&plan, wrong.patience)?;
+    let session = bench.boot_with(Voice::Silent, &plan, Boot::default())?;
+    let Ran { cases, said, .. } = session.run(&plan, wrong.patience)?;
     let told = |case: &Case| matches!(&case.outcome, Outcome::Failed(why) if why.contains(wrong.reason));
     if cases.iter().any(|case| case.outcome == Outcome::Passed) || !cases.iter().any(told) {
-        return Ok(Err(format!("it was to fail with {:?}, and became {cases:?}", wrong.reason)));
+        return Ok(Err(format!("it was to fail with {:?}, and became {cases:?}; it said: {said}", wrong.reason)));
     }
     if !said.contains(wrong.shown) {
-        return Ok(Err(format!("what was shown has no {:?}", wrong.shown)));
+        return Ok(Err(format!("what was shown has no {:?}: {said}", wrong.shown)));
     }
     Ok(Ok(()))
 }

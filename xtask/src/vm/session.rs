@@ -25,11 +25,20 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// How much of the console is shown.
 const CONSOLE_LINES: usize = 40;
 
+/// Whether what a guest does is shown while it does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Voice {
+    Loud,
+    /// For guests in which things go wrong on purpose.
+    Silent,
+}
+
 /// A booted guest, with its console in a file.
 pub(super) struct Session<'a> {
     guest: Guest,
     listener: Listener<'a>,
     console: &'a Path,
+    voice: Voice,
     start: Instant,
     minor: u32,
     greeting: String,
@@ -59,11 +68,11 @@ impl std::error::Error for Interrupted {}
 
 impl<'a> Session<'a> {
     /// Boots and waits until the guest is up. An error if it does not come up, with the console shown.
-    pub(super) fn boot(machine: &Machine<'_>, console: &'a Path, signals: &'a Signals) -> Result<Self> {
+    pub(super) fn boot(machine: &Machine<'_>, console: &'a Path, signals: &'a Signals, voice: Voice) -> Result<Self> {
         let start = Instant::now();
         let (guest, port) = machine.boot(console)?;
         let listener = Listener::new(port, signals);
-        let mut session = Self { guest, listener, console, start, minor: 0, greeting: String::new() };
+        let mut session = Self { guest, listener, console, voice, start, minor: 0, greeting: String::new() };
         match session.next(BOOT_LIMIT)? {
             Heard::Event(Event::Ready { release, uptime, minor, flags }) => {
                 session.greeting = format!(
@@ -123,7 +132,7 @@ impl<'a> Session<'a> {
                 Heard::Event(Event::Broken(reason)) => trouble = Some(reason),
                 Heard::Event(event) => {
                     if let Some(case) = case_of(event) {
-                        progress.end(|| show(&case, &words));
+                        progress.end(|| self.show(&case, &words));
                         said += &std::mem::take(&mut words);
                         running = None;
                         cases.push(case);
@@ -141,9 +150,19 @@ impl<'a> Session<'a> {
         if trouble.is_none() {
             trouble = self.guest.end()?;
         }
-        println!("the guest ended after {:.1} s", self.start.elapsed().as_secs_f64());
-        cases.extend(lost(plan, &cases, running, trouble));
+        if self.voice == Voice::Loud {
+            println!("the guest ended after {:.1} s", self.start.elapsed().as_secs_f64());
+        }
+        let lost = lost(plan, &cases, running, trouble);
+        lost.iter().for_each(|case| self.show(case, ""));
+        cases.extend(lost);
         Ok(Ran { cases, minor: self.minor, said })
+    }
+
+    fn show(&self, case: &Case, said: &str) {
+        if self.voice == Voice::Loud {
+            show(case, said);
+        }
     }
 
     /// Ends a guest that has fallen silent or has ended too early. Gives what is wrong, and the console's last lines, which
@@ -155,11 +174,10 @@ impl<'a> Session<'a> {
         let complaint = self.guest.end()?;
         let console = fs::read(self.console).with_context(|| format!("reading {}", self.console.display()))?;
         let console = String::from_utf8_lossy(&console);
-        let lines: Vec<&str> = console.lines().collect();
-        let last = lines.get(lines.len().saturating_sub(CONSOLE_LINES)..).unwrap_or_default();
-        println!("the console's last lines:");
-        for line in last {
-            println!("  | {line}");
+        let last = last_lines(&console);
+        if self.voice == Voice::Loud {
+            eprintln!("the console's last lines:");
+            last.iter().for_each(|line| eprintln!("  | {line}"));
         }
         let reason = match (heard, complaint, panic_in(&console)) {
             (_, _, Some(panic)) => format!("the guest's kernel panicked: {panic}"),
@@ -171,9 +189,19 @@ impl<'a> Session<'a> {
     }
 }
 
+/// What the kernel says when it panics, in front of the reason.
+const PANIC: &str = "Kernel panic - not syncing: ";
+
 fn panic_in(console: &str) -> Option<&str> {
-    const WORDS: &str = "Kernel panic - not syncing: ";
-    console.lines().find_map(|line| line.split_once(WORDS)).map(|(_, why)| why.trim_end())
+    console.lines().find_map(|line| line.split_once(PANIC)).map(|(_, why)| why.trim_end())
+}
+
+/// The end of what a console has: after a panic all that was said from there on, however long the kernel's trace is.
+fn last_lines(console: &str) -> Vec<&str> {
+    let lines: Vec<&str> = console.lines().collect();
+    let usual = lines.len().saturating_sub(CONSOLE_LINES);
+    let first = lines.iter().position(|line| line.contains(PANIC)).map_or(usual, |panic| panic.min(usual));
+    lines.get(first..).unwrap_or_default().to_vec()
 }
 
 fn case_of(event: Event) -> Option<Case> {
@@ -216,9 +244,6 @@ fn lost(plan: &Plan, cases: &[Case], running: Option<String>, trouble: Option<St
     if others > 0 {
         lost.push(failed("the rest".to_owned(), format!("{others} cases did not run")));
     }
-    for case in &lost {
-        show(case, "");
-    }
     lost
 }
 
@@ -258,5 +283,16 @@ mod tests {
         let console = "[1.0] ok\n[    2.1] Kernel panic - not syncing: sysrq triggered crash\r\n[2.2] CPU: 0\n";
         assert_eq!(panic_in(console), Some("sysrq triggered crash"));
         assert_eq!(panic_in("all is well"), None);
+    }
+
+    #[test]
+    fn last_lines_reach_back_to_a_panic() {
+        let trace: Vec<String> = (0..100).map(|line| format!("line {line}")).collect();
+        let calm = trace.join("\n");
+        assert_eq!(last_lines(&calm), trace[60..]);
+        let console = format!("[1.0] ok\n{PANIC}why\n{calm}");
+        let last = last_lines(&console);
+        assert_eq!((last.len(), last[0]), (101, &*format!("{PANIC}why")));
+        assert_eq!(last_lines(&format!("one\n{PANIC}why")).len(), 2);
     }
 }

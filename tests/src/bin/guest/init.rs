@@ -63,6 +63,7 @@ pub(crate) fn run() -> ExitCode {
         if let Ok(mut report) = Report::open() {
             report.send("error", &[&format!("{error:#}")]);
             report.send("end", &[]);
+            report.drain();
         }
     }
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);
@@ -108,9 +109,11 @@ fn set_up_and_run() -> Result<()> {
     let offer = probe::ask().context("asking the kernel what it offers")?;
     let (release, uptime) = (first_word("/proc/sys/kernel/osrelease"), first_word("/proc/uptime"));
     report.send("ready", &[&release, &uptime, &offer.minor, &offer.flags]);
+    report.drain();
     misbehave(plan.broken.as_deref())?;
     run_steps(&plan, offer, &mut report);
     report.send("end", &[]);
+    report.drain();
     Ok(())
 }
 

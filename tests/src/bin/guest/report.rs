@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use nix::sys::termios::tcdrain;
 
 const PORT: &str = "/dev/ttyS1";
 
@@ -24,6 +25,11 @@ impl Report {
     /// Sends one event. A host that does not listen is no reason to stop.
     pub(crate) fn send(&mut self, event: &str, fields: &[&dyn Display]) {
         let _ = self.port.write_all(line(event, fields).as_bytes());
+    }
+
+    /// Waits until all of it is out: what waits in the port is lost with the machine.
+    pub(crate) fn drain(&self) {
+        let _ = tcdrain(&self.port);
     }
 
     /// Sends text as events of their own, a line each.
