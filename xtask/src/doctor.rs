@@ -5,6 +5,7 @@ mod facts;
 mod machine;
 mod probe;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -158,13 +159,14 @@ fn examine_on(machine: &Machine) -> Findings {
 
 /// Runs the command. The exit status is 1 when this user cannot mount at all.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let mut out = std::io::stdout();
     if args.probe {
-        println!("{}", serde_json::to_string(&probe::ask()?)?);
+        writeln!(out, "{}", serde_json::to_string(&probe::ask()?)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.vm {
         let words = ["--guest"].into_iter().chain(args.json.then_some("--json"));
-        print!("{}", vm::examine(args.kernel.as_deref(), &words.collect::<Vec<_>>())?);
+        write!(out, "{}", vm::examine(args.kernel.as_deref(), &words.collect::<Vec<_>>())?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let machine = Machine::here();
@@ -174,9 +176,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let facts = Facts::of(&machine);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&Report { findings: &findings.0, facts: &facts })?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&Report { findings: &findings.0, facts: &facts })?)?;
     } else {
-        print!("{}{}", table(&findings), facts.text());
+        write!(out, "{}{}", table(&findings), facts.text())?;
     }
     let mount = findings.find(checks::MOUNT)?;
     if !mount.met() && !args.guest {

@@ -18,6 +18,7 @@ mod tidy;
 mod vm;
 mod workspace;
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -71,11 +72,17 @@ impl Task {
 fn main() -> ExitCode {
     match run(Cli::parse().task) {
         Ok(code) => code,
+        // As `head` does, which has read enough.
+        Err(error) if nobody_reads(&error) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn nobody_reads(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn run(task: Task) -> Result<ExitCode> {

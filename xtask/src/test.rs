@@ -9,6 +9,7 @@ mod nextest;
 mod posix;
 mod report;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -279,11 +280,12 @@ fn list(args: &Args) -> Result<()> {
     let findings = doctor::examine();
     let (filter, form) = (args.filter.as_deref(), args.form());
     let run = Run { shell: &shell, metadata: &metadata, findings: &findings, filter, form };
+    let mut out = std::io::stdout();
     for suite in chosen(args) {
-        println!("suite {}: {}", suite.name, suite.about);
+        writeln!(out, "suite {}: {}", suite.name, suite.about)?;
         let cases = (suite.list)(&run).with_context(|| format!("listing the cases of suite {}", suite.name))?;
         for case in cases {
-            println!("  {case}");
+            writeln!(out, "  {case}")?;
         }
     }
     Ok(())
