@@ -45,6 +45,9 @@ pub(crate) const LAUNCH_OPTIONS: &[OptionRow] = &[
     OptionRow { name: "log_file", value: Some("PATH"), help: "append the log to this file" },
 ];
 
+/// How like another a name must be to be taken for a mistyped one, from 0 to 1.
+const ALIKE: f64 = 0.8;
+
 /// A filesystem's command: what it is called, what it takes, and how the help describes it.
 #[derive(Clone, Debug)]
 pub struct Command {
@@ -199,6 +202,14 @@ impl Command {
         groups
     }
 
+    /// The `-o` option that somebody most likely meant who wrote `typed`, if one is like it.
+    pub(crate) fn nearest_option(&self, typed: &str) -> Option<String> {
+        let forms = self.option_groups().into_iter().flat_map(|(_, rows)| rows).map(|(form, _)| form);
+        let names = forms.flat_map(|form| words(&form)).map(|word| word.trim_end_matches('=').to_owned());
+        let rated = names.map(|name| (strsim::jaro(&name, typed), name)).filter(|(likeness, _)| *likeness > ALIKE);
+        rated.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)
+    }
+
     /// The part of the help behind the arguments.
     fn after_help(&self) -> String {
         let mut text = String::new();
@@ -212,7 +223,7 @@ impl Command {
             let width = rows.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
             list(&mut text, "Examples", &rows, width);
         }
-        text.push_str("The command comes back when the mount is ready, and serves it in the background.\n");
+        text.push_str("The command returns when the mount is ready; it goes on in the background.\n");
         text.push_str("Unmount with: fusermount3 -u MOUNTPOINT");
         text
     }

@@ -89,7 +89,7 @@ impl Command {
             text.control("PP", []).text([roman(*paragraph)]);
         }
         text.control("PP", []).text([
-            roman("The command comes back when the mount is ready, and serves it in the background until it is unmounted: "),
+            roman("The command returns when the mount is ready, and the filesystem goes on in the background until it is unmounted: "),
             bold("fusermount3 -u"),
             roman(" "),
             italic("MOUNTPOINT"),

@@ -1,8 +1,8 @@
 //! Turns a filesystem into a command: `NAME [SOURCE] MOUNTPOINT -o options`, as `mount(8)` and its users expect it.
 //!
-//! A filesystem says what it is called, whether it shows a source and which `-o` options it has, and how it is built from
-//! them. The rest is the same for all: the command line and its help, the background, logging, signals and the exit status.
-//! How a filesystem answers the kernel is the matter of `fusewire`.
+//! You say what the command is called, whether it shows a source, which `-o` options it has, and how the filesystem is built
+//! from them. The rest is the same for all: the command line and its help, going to the background, logging, signals and the
+//! exit status. How a filesystem answers the kernel is the matter of `fusewire`.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -23,6 +23,14 @@
 //!     })
 //! }
 //! ```
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`Command`] | the definition: a name, a source, options, examples |
+//! | [`run`] | what `main` calls: reads the command line, mounts, serves, and says how it went |
+//! | [`Invocation`] | one command line, read: the values of options, for building the filesystem |
+//! | [`BuildError`], [`OptionError`], [`UsageError`] | what can be wrong with it, in one line each |
+//! | [`give_memory_back`] | for filesystems that free much memory at a time |
 //!
 //! # What such a command does
 //! - It goes to the background, unless `-f` or `-d` is given, and its parent ends as soon as the mount is ready: a script

@@ -33,8 +33,11 @@ where
         ([source, mountpoint], _) => (Some((*source).clone()), absolute(mountpoint)?),
         ([], Source::None) => return Err(form("the mountpoint is missing".to_owned())),
         ([], _) => return Err(form("the source and the mountpoint are missing".to_owned())),
-        ([_], _) => return Err(form("the source or the mountpoint is missing".to_owned())),
-        ([_, _, third, ..], _) => return Err(form(format!("there is one word too many, {third:?}"))),
+        ([only], _) => {
+            let only = one_line(&only.to_string_lossy());
+            return Err(form(format!("it takes a source and a mountpoint, and only {only} was given")));
+        }
+        ([_, _, third, ..], _) => return Err(form(format!("{third:?} is one word too many; options go behind -o"))),
     };
     let source = source.filter(|source| !source.is_empty());
     let mut mount = command.mount.clone().subtype(command.name);
@@ -85,12 +88,12 @@ fn take(command: &Command, invocation: &mut Invocation, option: &OsStr) -> Resul
         return match (row.name, value) {
             ("max_threads", Some(value)) => {
                 let number = value.to_str().and_then(|text| text.parse::<NonZeroUsize>().ok());
-                let number = number.ok_or_else(|| OptionError::new(option, "not a number from 1 up"))?;
+                let number = number.ok_or_else(|| OptionError::new(option, "expected a number from 1 up"))?;
                 invocation.session = invocation.session.workers(Workers::at_most(number.get()));
                 Ok(())
             }
             ("transport", Some(value)) => {
-                let channel = channel(value).ok_or_else(|| OptionError::new(option, "not auto, dev or uring"))?;
+                let channel = channel(value).ok_or_else(|| OptionError::new(option, "expected auto, dev or uring"))?;
                 invocation.session = invocation.session.channel(channel);
                 Ok(())
             }
@@ -113,8 +116,11 @@ fn take(command: &Command, invocation: &mut Invocation, option: &OsStr) -> Resul
                        `mount -i -o remount,ro` and so on change the flags ro, noexec, nosuid, nodev and noatime";
         return Err(OptionError::new(option, problem).into());
     }
-    let problem = format!("{} has no such option; see {} --help", command.name, command.name);
-    Err(OptionError::new(option, problem).into())
+    let hint = match command.nearest_option(&String::from_utf8_lossy(name)) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => format!("see {} --help", command.name),
+    };
+    Err(OptionError::new(option, format!("{} has no such option; {hint}", command.name)).into())
 }
 
 /// What mount(8) asks its helper for when options of a mount are to change.
@@ -243,12 +249,15 @@ mod tests {
             let option = format!("-otransport={word}");
             assert_eq!(session(&["/mnt", &option]), SessionConfig::default().channel(channel));
         }
-        assert_eq!(refused(&["/mnt", "-otransport=pigeon"]), "reading option transport=pigeon: not auto, dev or uring");
+        assert_eq!(
+            refused(&["/mnt", "-otransport=pigeon"]),
+            "reading option transport=pigeon: expected auto, dev or uring"
+        );
         assert_eq!(session(&["/mnt", "-omax_threads=3"]), SessionConfig::default().workers(Workers::at_most(3)));
         for wrong in ["0", "-1", "many", ""] {
             assert_eq!(
                 refused(&["/mnt", &format!("-omax_threads={wrong}")]),
-                format!("reading option max_threads={wrong}: not a number from 1 up")
+                format!("reading option max_threads={wrong}: expected a number from 1 up")
             );
         }
     }
@@ -262,7 +271,7 @@ mod tests {
         );
         assert_eq!(
             refused(&["a", "b", "c"]),
-            "reading the command line: there is one word too many, \"c\"; see poemfs --help"
+            "reading the command line: \"c\" is one word too many; options go behind -o; see poemfs --help"
         );
         assert_eq!(refused(&[""]), "finding the absolute path of ``: cannot make an empty path absolute");
         assert_eq!(
@@ -280,6 +289,29 @@ mod tests {
             "reading option rhymed=yes: it takes no value; write rhymed alone"
         );
         assert_eq!(refused(&["/mnt", "-oro=1"]), "reading option ro: it takes no value; write ro alone");
+    }
+
+    #[test]
+    fn mistyped_option_is_recognized() {
+        for (typed, meant) in [
+            ("verse=3", "verses"),
+            ("rhymd", "rhymed"),
+            ("alow_other", "allow_other"),
+            ("default_permission", "default_permissions"),
+            ("auto-unmount", "auto_unmount"),
+            ("norelatme", "norelatime"),
+            ("maxthreads=2", "max_threads"),
+        ] {
+            assert_eq!(
+                refused(&["/mnt", "-o", typed]),
+                format!("reading option {typed}: poemfs has no such option; did you mean {meant}?")
+            );
+        }
+        let source = command().source(Source::Path, "The poem");
+        assert_eq!(
+            source.parse(["poemfs", "mnt"]).unwrap_err().to_string(),
+            "reading the command line: it takes a source and a mountpoint, and only mnt was given; see poemfs --help"
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub enum OptionError {
         option: &'static str,
     },
     /// The value is not a number of bytes.
-    #[error("reading option {option}={value}: not a number of bytes from 0 to {}", u32::MAX)]
+    #[error("reading option {option}={value}: expected a number of bytes from 0 to {}", u32::MAX)]
     BadNumber {
         /// The option's name.
         option: &'static str,
@@ -312,10 +312,10 @@ mod tests {
         let fails = |word: &str| MountOptions::new().parse_option(word).unwrap_err().to_string();
         assert_eq!(fails("fsname"), "reading option fsname: it needs a value; write fsname=VALUE");
         assert_eq!(fails("ro=1"), "reading option ro: it takes no value; write ro alone");
-        assert_eq!(fails("max_read=4k"), "reading option max_read=4k: not a number of bytes from 0 to 4294967295");
+        assert_eq!(fails("max_read=4k"), "reading option max_read=4k: expected a number of bytes from 0 to 4294967295");
         assert_eq!(
             fails("max_read=5000000000"),
-            "reading option max_read=5000000000: not a number of bytes from 0 to 4294967295"
+            "reading option max_read=5000000000: expected a number of bytes from 0 to 4294967295"
         );
         assert_eq!(fails("fd=3"), "reading option fd: it is set by the mount itself; leave it out");
     }

@@ -63,8 +63,8 @@ fn unknown_options_and_wrong_values_are_named() {
             ("greeting", "reading option greeting: it needs a value; write greeting=TEXT"),
             ("ro=1", "reading option ro: it takes no value; write ro alone"),
             ("debug=1", "reading option debug=1: it takes no value; write debug alone"),
-            ("max_threads=0", "reading option max_threads=0: not a number from 1 up"),
-            ("max_read=4k", "reading option max_read=4k: not a number of bytes from 0 to 4294967295"),
+            ("max_threads=0", "reading option max_threads=0: expected a number from 1 up"),
+            ("max_read=4k", "reading option max_read=4k: expected a number of bytes from 0 to 4294967295"),
             ("fd=3", "reading option fd: it is set by the mount itself; leave it out"),
             ("log_file=/dev/null/log", "opening the log file /dev/null/log: Not a directory (os error 20)"),
         ] {
@@ -89,7 +89,10 @@ fn newline_in_an_option_stays_in_one_line() {
 fn wrong_words_are_told() {
     for (words, expected) in [
         ([].as_slice(), "reading the command line: the mountpoint is missing; see hellofs --help"),
-        (&["a", "b", "c"], r#"reading the command line: there is one word too many, "c"; see hellofs --help"#),
+        (
+            &["a", "b", "c"],
+            r#"reading the command line: "c" is one word too many; options go behind -o; see hellofs --help"#,
+        ),
         (&["-z", "/mnt"], "reading the command line: unexpected argument '-z' found; see hellofs --help"),
         (&["--bogus", "/mnt"], "reading the command line: unexpected argument '--bogus' found; see hellofs --help"),
         (&[""], "finding the absolute path of ``: cannot make an empty path absolute"),
