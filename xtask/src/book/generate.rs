@@ -79,13 +79,13 @@ fn page(row: &Row, operations: &Comments, methods: &Comments, tests: &[(String, 
     writeln!(out, "| opcode | {} |\n|---|---|", row.opcode.0)?;
     writeln!(out, "| since | {} |", since(row))?;
     writeln!(out, "| lookup count | {} |", lookup(row.lookup))?;
-    writeln!(out, "| `ENOSYS` | {} |", enosys(row.enosys))?;
+    writeln!(out, "| the answer `ENOSYS` | {} |", enosys(row.enosys))?;
     writeln!(out, "| in Rust | {} |\n", in_rust(row))?;
 
     writeln!(out, "## The request\n")?;
-    writeln!(out, "Behind the header, [`fuse_in_header`](../protocol.md#the-headers):\n")?;
+    writeln!(out, "After the header, [`fuse_in_header`](../protocol.md#the-headers), comes:\n")?;
     if wire.fixed.is_none() && wire.then.is_empty() {
-        writeln!(out, "Nothing: the header says it all.\n")?;
+        writeln!(out, "Nothing. The header says it all.\n")?;
     }
     if let Some(name) = wire.fixed {
         table(&mut out, name)?;
@@ -140,12 +140,12 @@ fn layout(name: &str) -> Result<&'static Struct> {
 fn since(row: &Row) -> String {
     // Those that came before the oldest minor that is accepted are always there.
     let kernel = match row.since {
-        0 => return "the beginning".to_owned(),
+        0 => return "the beginnings of FUSE".to_owned(),
         34 => "Linux 5.14",
         37 => "Linux 6.1",
         39 => "Linux 6.6",
         45 => "Linux 6.18",
-        _ => "in every kernel that Fusewire accepts",
+        _ => "in every kernel that Fusewire runs on",
     };
     format!("7.{} ({kernel})", row.since)
 }
@@ -153,22 +153,22 @@ fn since(row: &Row) -> String {
 fn lookup(effect: LookupEffect) -> &'static str {
     match effect {
         LookupEffect::Unchanged => "unchanged",
-        LookupEffect::AddsOne => "a good answer adds one to the count of its node",
-        LookupEffect::AddsOneEach => "adds one to the count of each node that is answered, `.` and `..` excepted",
-        LookupEffect::Subtracts => "the request says by how much it falls",
+        LookupEffect::AddsOne => "a successful answer adds one to the count of its node",
+        LookupEffect::AddsOneEach => "adds one to the count of each node in the answer, except `.` and `..`",
+        LookupEffect::Subtracts => "falls by the number in the request",
     }
 }
 
 fn enosys(effect: Enosys) -> &'static str {
     match effect {
-        Enosys::Passed => "the caller sees it; the next one asks again",
-        Enosys::Succeeds => "remembered for the connection: from then on it succeeds without being asked",
+        Enosys::Passed => "is passed on to the caller; the next call asks again",
+        Enosys::Succeeds => "is remembered until unmounted: from then on, the call succeeds and nothing is sent",
         Enosys::Unsupported => {
-            "remembered for the connection: from then on it fails without being asked, as not supported"
+            "is remembered until unmounted: from then on, the call fails as not supported and nothing is sent"
         }
-        Enosys::FallsBack => "remembered for the connection: the kernel does it in another way",
-        Enosys::Translated => "the caller sees another error; the next one asks again",
-        Enosys::NotAnswered => "nobody looks at the answer, or there is none",
+        Enosys::FallsBack => "is remembered until unmounted: from then on, the kernel does it in another way",
+        Enosys::Translated => "becomes another error for the caller; the next call asks again",
+        Enosys::NotAnswered => "has no effect: nobody looks at the answer, or there is none",
     }
 }
 
@@ -189,19 +189,23 @@ fn overview() -> String {
     let mut out = String::from(
         "# The protocol\n\n\
          <!-- Made by `cargo xtask book --generate`. Change the sources that it names, not this page. -->\n\n\
-         The kernel writes *requests*, the daemon answers with *replies*, both through `/dev/fuse`. A message is one `read` or \
-         one `write`. Numbers are in the byte order of the machine. There is a page for each operation: who sends it, its \
-         fields with their offsets, the answer, and what the kernel does if the answer is `ENOSYS`. The pages are made from the \
-         table of operations in `fusewire-proto`, from which the library's decoder is made, too.\n\n\
-         ## The headers\n\nEvery request begins with `fuse_in_header`, every reply with `fuse_out_header`. `len` counts the \
-         header, too. `unique` is the number of the request, which the reply repeats. `error` is 0 or a negative errno; a reply \
-         with an error has no body.\n\n",
+         This part of the guide is for looking things up: it has a page for each message that the kernel may send. You need it \
+         to debug, to decide what a method must do, or out of curiosity; you need not read it to write a filesystem.\n\n\
+         The kernel sends *requests*, and the daemon answers with *replies*, both through `/dev/fuse`. Each message is one `read` \
+         or one `write` of the device, and numbers are in the byte order of the machine. The page of an operation says what it \
+         is for and who sends it, which fields it has and at which offsets, what the answer looks like, what the kernel does if \
+         the answer is `ENOSYS`, and which test shows it on a real mount.\n\n\
+         The pages are made from the table of operations in `fusewire-proto`, the same table that the library's decoder is \
+         made from, so they cannot disagree with it.\n\n\
+         ## The headers\n\nEvery request begins with a `fuse_in_header`, and every reply with a `fuse_out_header`. `len` is the \
+         length of the whole message, header included. `unique` is the number of the request, which the reply repeats. `error` is 0, \
+         or a negative errno; a reply with an error has no body.\n\n",
     );
     for name in ["fuse_in_header", "fuse_out_header"] {
         // Both are in the list, as a test holds.
         let _ = table(&mut out, name);
     }
-    out.push_str("## All operations\n\n| opcode | name | what it asks for |\n|---:|---|---|\n");
+    out.push_str("## All operations\n\n| opcode | name | what it is for |\n|---:|---|---|\n");
     for row in rows() {
         let _ = writeln!(
             out,
@@ -318,6 +322,15 @@ mod tests {
         assert_eq!(WIRES.len(), rows().count());
         assert!(layout("fuse_in_header").is_ok() && layout("fuse_out_header").is_ok());
         assert!(REPLIES.iter().all(|form| rows().any(|row| row.reply == form.reply)));
+    }
+
+    /// "Who sends it" is what a reader of such a page asks first.
+    #[test]
+    fn every_page_says_who_sends_it() {
+        let operations = Comments::of(&sources(&crate::workspace::root().unwrap().join(OPERATIONS)).unwrap());
+        let silent = |row: &&Row| !operations.find(row.op).unwrap_or_default().contains("Sent ");
+        let silent: Vec<_> = rows().filter(silent).map(|row| row.op).collect();
+        assert!(silent.is_empty(), "{silent:?}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) struct ReplyForm {
     pub(super) words: &'static str,
 }
 
-const NAME: &str = "the name, ended by a NUL";
+const NAME: &str = "the name, ended by a NUL byte";
 const NOTHING: &[&str] = &[];
 
 macro_rules! wires {
@@ -38,14 +38,14 @@ pub(super) const WIRES: &[Wire] = wires! {
     Getattr Some("fuse_getattr_in"), NOTHING, getattr_brings_the_handle_where_the_kernel_has_one;
     Setattr Some("fuse_setattr_in"), NOTHING, setattr_brings_just_what_changes;
     Readlink None, NOTHING, symlink_is_made_and_read;
-    Symlink None, &[NAME, "what it points to, ended by a NUL"], symlink_is_made_and_read;
+    Symlink None, &[NAME, "what it points to, ended by a NUL byte"], symlink_is_made_and_read;
     Mknod Some("fuse_mknod_in"), &[NAME], mknod_brings_the_type;
     Mkdir Some("fuse_mkdir_in"), &[NAME], mkdir_brings_mode_and_umask;
     Unlink None, &[NAME], unlink_and_rmdir_bring_the_name;
     Rmdir None, &[NAME], unlink_and_rmdir_bring_the_name;
-    Rename Some("fuse_rename_in"), &["the old name, ended by a NUL", "the new name, ended by a NUL"],
+    Rename Some("fuse_rename_in"), &["the old name, ended by a NUL byte", "the new name, ended by a NUL byte"],
         rename_brings_both_places_and_flags;
-    Link Some("fuse_link_in"), &["the new name, ended by a NUL"], links_bring_both_nodes;
+    Link Some("fuse_link_in"), &["the new name, ended by a NUL byte"], links_bring_both_nodes;
     Open Some("fuse_open_in"), NOTHING, open_brings_its_flags;
     Read Some("fuse_read_in"), NOTHING, direct_reads_and_writes_come_as_they_are;
     Write Some("fuse_write_in"), &["the data, `size` bytes"], direct_reads_and_writes_come_as_they_are;
@@ -77,14 +77,14 @@ pub(super) const WIRES: &[Wire] = wires! {
         forgets_that_pile_up_come_in_a_batch;
     Fallocate Some("fuse_fallocate_in"), NOTHING, fallocate_brings_range_and_mode;
     Readdirplus Some("fuse_read_in"), NOTHING, readdirplus_counts_a_lookup_for_each_entry;
-    Rename2 Some("fuse_rename2_in"), &["the old name, ended by a NUL", "the new name, ended by a NUL"],
+    Rename2 Some("fuse_rename2_in"), &["the old name, ended by a NUL byte", "the new name, ended by a NUL byte"],
         rename_brings_both_places_and_flags;
     Lseek Some("fuse_lseek_in"), NOTHING, lseek_comes_for_data_and_holes_only;
     CopyFileRange Some("fuse_copy_file_range_in"), NOTHING, copies_go_by_the_newest_operation_that_is_served;
     Setupmapping Some("fuse_setupmapping_in"), NOTHING, requests;
     Removemapping Some("fuse_removemapping_in"), &["`count` times `fuse_removemapping_one`: offset and length"], requests;
     Syncfs Some("fuse_syncfs_in"), NOTHING, requests;
-    Tmpfile Some("fuse_create_in"), &["a placeholder for the name, `/`, ended by a NUL"],
+    Tmpfile Some("fuse_create_in"), &["a placeholder for the name, `/`, ended by a NUL byte"],
         tmpfile_has_no_name_until_it_is_linked;
     Statx Some("fuse_statx_in"), NOTHING, statx_comes_when_the_birth_time_is_asked_for;
     CopyFileRange64 Some("fuse_copy_file_range_in"), NOTHING, copies_go_by_the_newest_operation_that_is_served;
@@ -98,26 +98,26 @@ macro_rules! replies {
 }
 
 pub(super) const REPLIES: &[ReplyForm] = replies! {
-    Attributes ["fuse_attr_out", "fuse_attr"], "The attributes, and for how long they may be believed.";
+    Attributes ["fuse_attr_out", "fuse_attr"], "The attributes, and for how long the kernel may believe them.";
     Block ["fuse_bmap_out"], "The number of the block.";
     Copied ["fuse_copy_file_range_out"], "How many bytes were copied.";
     Created ["fuse_entry_out", "fuse_open_out", "fuse_attr"], "The new node as `LOOKUP` answers it, then the open file as `OPEN` does.";
     CuseInit ["cuse_init_out"], "What was agreed, and the name of the device.";
     Data [], "The bytes, no more than were asked for.";
-    DirEntries ["fuse_dirent"], "Any number of entries: the struct, the name, and zeros up to a multiple of eight bytes.";
+    DirEntries ["fuse_dirent"], "Any number of entries. Each is the struct, the name, and zeros up to a multiple of eight bytes.";
     DirEntriesPlus ["fuse_direntplus", "fuse_dirent", "fuse_entry_out", "fuse_attr"],
-        "Any number of entries: the struct, the name, and zeros up to a multiple of eight bytes.";
-    Done [], "An empty answer: it is done.";
-    Entry ["fuse_entry_out", "fuse_attr"], "The node, its attributes, and for how long both may be believed.";
+        "Any number of entries. Each is the struct, the name, and zeros up to a multiple of eight bytes.";
+    Done [], "An empty answer, which means: done.";
+    Entry ["fuse_entry_out", "fuse_attr"], "The node, its attributes, and for how long the kernel may believe each.";
     Init ["fuse_init_out"], "What was agreed.";
     Ioctl ["fuse_ioctl_out"], "What ioctl(2) returns, then the data for the caller.";
     Lock ["fuse_lk_out", "fuse_file_lock"], "The lock that is in the way.";
     Nothing [], "There is no answer.";
-    Offset ["fuse_lseek_out"], "The place that was found.";
+    Offset ["fuse_lseek_out"], "The offset that was found.";
     Opened ["fuse_open_out"], "The file handle, and flags for the kernel.";
     Polled ["fuse_poll_out"], "The events that have happened.";
     Statfs ["fuse_statfs_out", "fuse_kstatfs"], "The numbers of the filesystem.";
-    StatxReply ["fuse_statx_out", "fuse_statx"], "The attributes, and for how long they may be believed.";
+    StatxReply ["fuse_statx_out", "fuse_statx"], "The attributes, and for how long the kernel may believe them.";
     Written ["fuse_write_out"], "How many bytes were written.";
     Xattr ["fuse_getxattr_out"], "The bytes; or the struct, if the request asked for the length with a `size` of 0.";
 };

@@ -8,8 +8,10 @@ use crate::ids::{FileHandle, LockOwner};
 use crate::op::operation;
 
 operation! {
-    /// Opens a directory. `ENOSYS` is remembered if `NO_OPENDIR_SUPPORT` is offered: directories need no handle then, and
-    /// the kernel caches their entries.
+    /// Opens a directory. The handle in the answer comes with every operation on it, until `RELEASEDIR`.
+    ///
+    /// Sent by opendir(3), that is, by open(2) of a directory. `ENOSYS` is remembered if `NO_OPENDIR_SUPPORT` is offered:
+    /// directories then need no handle, and the kernel caches their entries.
     Opendir = OPENDIR {
         /// The directory.
         node node;
@@ -46,7 +48,9 @@ operation! {
         }
         limit size;
     }
-    /// Lists names of an open directory, from the entry after `offset` on. An empty answer is the end.
+    /// Lists names of an open directory, from the entry behind `offset` on. An empty answer means that there are no more.
+    ///
+    /// Sent by readdir(3), that is, by getdents64(2), as often as it takes to reach the end.
     Readdir = READDIR;
     /// Lists names of an open directory as `READDIR` does, and looks each one up: adds one to the lookup count of each node
     /// that is returned, `.` and `..` excepted.
@@ -57,7 +61,9 @@ operation! {
 }
 
 operation! {
-    /// The last reference to an open directory is gone. The answer is not looked at.
+    /// The last reference to an open directory is gone, and its handle is free. Nobody looks at the answer.
+    ///
+    /// Sent once for each handle, when the last descriptor is closed, also by the end of a process.
     Releasedir = RELEASEDIR {
         /// The directory.
         node node;
@@ -78,6 +84,8 @@ operation! {
 
 operation! {
     /// Brings the entries of a directory to stable storage.
+    ///
+    /// Sent by fsync(2) and fdatasync(2) of a directory. `ENOSYS` is remembered, and these calls succeed from then on.
     Fsyncdir = FSYNCDIR {
         /// The directory.
         node node;

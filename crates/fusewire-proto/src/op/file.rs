@@ -15,9 +15,10 @@ use crate::op::{Operation, operation};
 use crate::opcode::Opcode;
 
 operation! {
-    /// Opens a file. The handle that is answered comes with every operation on it, until `RELEASE`.
+    /// Opens a file. The handle in the answer comes with every operation on it, until `RELEASE`.
     ///
-    /// `ENOSYS` is remembered if `NO_OPEN_SUPPORT` is offered: files need no handle then, and no `OPEN` or `RELEASE` comes.
+    /// Sent by open(2) and execve(2). `ENOSYS` is remembered if `NO_OPEN_SUPPORT` is offered: files then need no handle, and
+    /// neither `OPEN` nor `RELEASE` is sent any more.
     Open = OPEN {
         /// The file.
         node node;
@@ -35,8 +36,8 @@ operation! {
 operation! {
     /// Makes a regular file and opens it. Adds one to the lookup count of the new node, and gives a handle.
     ///
-    /// Sent by open(2) with `O_CREAT` when the kernel does not know the name. The name may have come up since: then, without
-    /// `O_EXCL`, open what is there. `ENOSYS` is remembered: `MKNOD` and `OPEN` serve from then on.
+    /// Sent by open(2) with `O_CREAT` when the kernel does not know the name. The name may have appeared since; then, without
+    /// `O_EXCL`, open what is there. `ENOSYS` is remembered: the kernel uses `MKNOD` and `OPEN` from then on.
     Create<'a> = CREATE {
         /// The directory.
         node parent;
@@ -123,7 +124,9 @@ impl<'a> Operation<'a> for Tmpfile {
 
 /// Reads data of an open file.
 ///
-/// Fewer bytes than asked for mean the end of the file, except with `DIRECT_IO`, where they are just a short read.
+/// Sent by the page cache for what it does not have, which may be more than the program asked for (read-ahead); with
+/// `DIRECT_IO`, by read(2) itself. An answer with fewer bytes than asked for means the end of the file, except with
+/// `DIRECT_IO`, where it is just a short read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Read {
@@ -205,7 +208,8 @@ impl<'a> Operation<'a> for Read {
 
 /// Writes data to an open file.
 ///
-/// Fewer bytes answered than sent are a short write to the caller of direct I/O, and an error for data of the page cache.
+/// Sent by write(2); and later, by the page cache, for memory maps and with the write-back cache. An answer that reports
+/// fewer bytes than were sent is a short write to the caller of direct I/O, and an error for data of the page cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Write<'a> {
@@ -283,9 +287,10 @@ impl<'a> Operation<'a> for Write<'a> {
 }
 
 operation! {
-    /// A file descriptor of an open file is closed; others may be left. Errors reach the caller of close(2).
+    /// A file descriptor of an open file is closed; others may be left. An error is what close(2) returns.
     ///
-    /// Give back the POSIX locks of `lock_owner`. `ENOSYS` is remembered, and nothing more is flushed.
+    /// Sent by every close(2), also of a duplicated descriptor. The POSIX locks of `lock_owner` end here. `ENOSYS` is
+    /// remembered, and no `FLUSH` is sent any more.
     Flush = FLUSH {
         /// The file.
         node node;
@@ -299,7 +304,9 @@ operation! {
 }
 
 operation! {
-    /// The last reference to an open file is gone. Sent once for each handle; the answer is not looked at.
+    /// The last reference to an open file is gone, and its handle is free. Nobody looks at the answer.
+    ///
+    /// Sent once for each handle, when the last descriptor is closed and the last memory map is gone.
     Release = RELEASE {
         /// The file.
         node node;
@@ -319,7 +326,9 @@ operation! {
 }
 
 operation! {
-    /// Brings a file to stable storage. `ENOSYS` is remembered, and fsync(2) succeeds from then on.
+    /// Brings a file to stable storage.
+    ///
+    /// Sent by fsync(2), fdatasync(2) and msync(2). `ENOSYS` is remembered, and these calls succeed from then on.
     Fsync = FSYNC {
         /// The file.
         node node;
@@ -335,7 +344,9 @@ operation! {
 }
 
 operation! {
-    /// Reserves room in a file, or makes holes, as fallocate(2) does. `ENOSYS` is remembered as `EOPNOTSUPP`.
+    /// Reserves room in a file, or makes holes in it.
+    ///
+    /// Sent by fallocate(2). `ENOSYS` is remembered, and callers see `EOPNOTSUPP`.
     Fallocate = FALLOCATE {
         /// The file.
         node node;
@@ -374,7 +385,9 @@ impl WireField<u32> for Whence {
 }
 
 operation! {
-    /// Finds the next data or hole; `ENXIO` if the offset is at or behind the end. Other seeks never arrive.
+    /// Finds the next data or the next hole; `ENXIO` if the offset is at or behind the end.
+    ///
+    /// Sent by lseek(2) with `SEEK_DATA` or `SEEK_HOLE`. All other seeks are the kernel's own business.
     Lseek = LSEEK {
         /// The file.
         node node;
@@ -390,7 +403,9 @@ operation! {
 }
 
 operation! {
-    /// Maps block `block` of a file to a block of the device below. Sent for `fuseblk` mounts only.
+    /// Maps block `block` of a file to a block of the device below.
+    ///
+    /// Sent by swapon(2) and the ioctl `FIBMAP`, for `fuseblk` mounts only.
     Bmap = BMAP {
         /// The file.
         node node;
@@ -404,7 +419,9 @@ operation! {
 }
 
 operation! {
-    /// Asks which events have happened. If somebody waits, remember `poll_handle` and notify when one happens.
+    /// Asks which events have happened. If somebody waits, remember `poll_handle`, and notify when one happens.
+    ///
+    /// Sent by poll(2), select(2) and epoll_ctl(2). `ENOSYS` is remembered, and files are always ready from then on.
     Poll = POLL {
         /// The file.
         node node;
@@ -421,7 +438,10 @@ operation! {
     }
 }
 
-/// Passes an ioctl(2) on. `ENOSYS` becomes `ENOTTY`, also for `TCGETS`, which isatty(3) sends.
+/// Passes an ioctl(2) on.
+///
+/// Sent by ioctl(2) for commands that the kernel does not serve itself; also by isatty(3), as `TCGETS`. For callers,
+/// `ENOSYS` becomes `ENOTTY`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ioctl<'a> {

@@ -15,7 +15,9 @@ use crate::opcode::Opcode;
 /// Bytes of `INIT` before the kernel had a second flag word: up to 7.35.
 const OLD_INIT: usize = 16;
 
-/// Opens the connection: the first request, before which no other is sent.
+/// Opens the connection, and agrees on a version and on capabilities.
+///
+/// Sent once, by mounting. No other request is sent before it was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Init {
@@ -96,7 +98,9 @@ operation! {
 }
 
 operation! {
-    /// Asks for the numbers of the whole filesystem, as statfs(2) shows them.
+    /// Asks for the numbers of the whole filesystem: its size, what is free, the longest name.
+    ///
+    /// Sent by statfs(2), and so by df(1).
     Statfs = STATFS {
         /// The node through which it is asked.
         node node;
@@ -115,7 +119,8 @@ operation! {
 operation! {
     /// The caller of the request `target` got a signal. Answer that request with `EINTR`, or finish it.
     ///
-    /// No reply is expected; `EAGAIN` asks the kernel to send it again later, `ENOSYS` never to do so.
+    /// Sent when a signal arrives for a process that waits for an answer. No reply is expected; `EAGAIN` asks the kernel to send
+    /// it again later, and `ENOSYS` never to do so.
     Interrupt = INTERRUPT {
         /// Always 0.
         node node;
@@ -126,7 +131,9 @@ operation! {
     }
 }
 
-/// Brings the cached data that a retrieve notification asked for. Nothing is replied.
+/// Brings the cached data that a retrieve notification asked for. There is no reply.
+///
+/// Sent by the kernel after `Notifier::retrieve`, once for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NotifyReply<'a> {
@@ -177,7 +184,9 @@ impl<'a> Operation<'a> for NotifyReply<'a> {
     }
 }
 
-/// Opens the connection of a character device.
+/// Opens the connection of a character device in user space (CUSE), and says what the device is called.
+///
+/// Sent once, to whoever opens `/dev/cuse`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CuseInit {

@@ -127,7 +127,7 @@ pub enum SetTime {
     At(Timestamp),
 }
 
-/// Changes attributes of `node`: those that are not `None`.
+/// Changes attributes of `node`: those that are not `None`. The answer has all of them, as they are afterwards.
 ///
 /// Sent by chmod(2), chown(2), truncate(2), utimensat(2), and open(2) with `O_TRUNC` unless `ATOMIC_O_TRUNC` is negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

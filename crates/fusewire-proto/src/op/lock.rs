@@ -112,9 +112,15 @@ macro_rules! lock_operations {
 
 lock_operations! {
     /// Asks which lock is in the way of this one. The answer is that lock, or this one with the kind `UNLOCK`.
+    ///
+    /// Sent by fcntl(2) with `F_GETLK`, if `POSIX_LOCKS` is negotiated; otherwise the kernel keeps locks itself.
     Getlk = GETLK;
     /// Takes a lock, or gives it back (kind `UNLOCK`), without waiting: `EAGAIN` if another one is in the way.
+    ///
+    /// Sent by fcntl(2) with `F_SETLK`, if `POSIX_LOCKS` is negotiated, and by flock(2) with `LOCK_NB`, if `FLOCK_LOCKS` is.
     Setlk = SETLK;
     /// Takes a lock and waits for it. A signal to the caller arrives as an interrupt; answer `EINTR` then.
+    ///
+    /// Sent by fcntl(2) with `F_SETLKW`, if `POSIX_LOCKS` is negotiated, and by flock(2), if `FLOCK_LOCKS` is.
     Setlkw = SETLKW;
 }

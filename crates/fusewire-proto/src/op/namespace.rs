@@ -13,11 +13,11 @@ use crate::op::{Operation, operation};
 use crate::opcode::Opcode;
 
 operation! {
-    /// Looks `name` up in `parent`.
+    /// Looks `name` up in `parent`: is there such a name, and which node is it?
     ///
-    /// Sent by a path walk for each component that the kernel has no valid entry for, and again when the entry timeout has
-    /// run out. A successful answer adds one to the lookup count of the node, also when the kernel knew it already. "Not
-    /// there" is answered with `ENOENT`, or with a negative entry, which the kernel may remember.
+    /// Sent by every call with a path, for each component that the kernel has no valid entry for, and again when the entry
+    /// timeout has run out. A successful answer adds one to the lookup count of the node, also if the kernel knew it already.
+    /// If there is no such name, the answer is `ENOENT`, or a negative entry, which the kernel may remember.
     Lookup<'a> = LOOKUP {
         /// The directory.
         node parent;
@@ -29,9 +29,9 @@ operation! {
 }
 
 operation! {
-    /// Takes `nlookup` lookups of `node` back.
+    /// Takes `nlookup` lookups of `node` back: its lookup count falls by that much, and at zero the node id is free.
     ///
-    /// Sent when the kernel drops an inode from its cache. At zero the node id is free. Nothing is replied.
+    /// Sent when the kernel drops an inode from its cache. There is no reply.
     Forget = FORGET {
         /// The node that is forgotten.
         node node;
@@ -44,6 +44,8 @@ operation! {
 
 operation! {
     /// Makes the symbolic link `name` in `parent`. Adds one to the lookup count of the new node.
+    ///
+    /// Sent by symlink(2).
     Symlink<'a> = SYMLINK {
         /// The directory.
         node parent;
@@ -59,7 +61,7 @@ operation! {
 operation! {
     /// Makes a file of any type but directory and symbolic link. Adds one to the lookup count of the new node.
     ///
-    /// Sent by mknod(2), mkfifo(3), bind(2) of a socket; and by open(2) when `CREATE` was answered with `ENOSYS`.
+    /// Sent by mknod(2), by mkfifo(3), and by bind(2) of a socket; also by open(2) once `CREATE` was answered with `ENOSYS`.
     Mknod<'a> = MKNOD {
         /// The directory.
         node parent;
@@ -82,6 +84,8 @@ operation! {
 
 operation! {
     /// Makes a directory. Adds one to the lookup count of the new node.
+    ///
+    /// Sent by mkdir(2).
     Mkdir<'a> = MKDIR {
         /// The directory to make it in.
         node parent;
@@ -101,7 +105,9 @@ operation! {
 }
 
 operation! {
-    /// Takes the name of a file away. The node lives on while it is looked up or open.
+    /// Takes the name of a file away. The node lives on while its lookup count is above zero.
+    ///
+    /// Sent by unlink(2).
     Unlink<'a> = UNLINK {
         /// The directory.
         node parent;
@@ -113,7 +119,9 @@ operation! {
 }
 
 operation! {
-    /// Removes an empty directory. Its node lives on while it is looked up or open.
+    /// Removes an empty directory. The node lives on while its lookup count is above zero.
+    ///
+    /// Sent by rmdir(2).
     Rmdir<'a> = RMDIR {
         /// The directory that it is in.
         node parent;
@@ -125,7 +133,9 @@ operation! {
 }
 
 operation! {
-    /// Moves a name, over another one if there is one. Sent by rename(2), and by renameat2(2) without flags.
+    /// Gives a file or directory a new name, perhaps in another directory. What has that name already is replaced.
+    ///
+    /// Sent by rename(2), and by renameat2(2) without flags.
     Rename<'a> = RENAME {
         /// The directory of the old name.
         node parent;
@@ -143,7 +153,9 @@ operation! {
 }
 
 operation! {
-    /// Moves a name as renameat2(2) with flags does. `ENOSYS` is remembered, and the callers see `EINVAL`.
+    /// Gives a file or directory a new name, with flags: not to replace anything, to exchange two names, or to leave a whiteout.
+    ///
+    /// Sent by renameat2(2) with flags. `ENOSYS` is remembered, and callers see `EINVAL`.
     Rename2<'a> = RENAME2 {
         /// The directory of the old name.
         node parent;
@@ -170,8 +182,9 @@ impl<'a> From<Rename<'a>> for Rename2<'a> {
 }
 
 operation! {
-    /// Gives the node `old` one more name. Adds one to its lookup count, also though the kernel knows it. `ENOSYS` is
-    /// remembered, and the callers see `EPERM`; older kernels pass it on.
+    /// Gives the node `old` one more name (a hard link). Adds one to its lookup count, although the kernel knew it already.
+    ///
+    /// Sent by link(2). `ENOSYS` is remembered, and callers see `EPERM`; older kernels pass it on.
     Link<'a> = LINK {
         /// The directory of the new name.
         node new_parent;
@@ -188,6 +201,8 @@ operation! {
 
 operation! {
     /// Reads what the symbolic link `node` points to.
+    ///
+    /// Sent by readlink(2), and by every call with a path that leads through the link; only once with `CACHE_SYMLINKS`.
     Readlink = READLINK {
         /// The link.
         node node;
@@ -229,7 +244,9 @@ impl WireItem for Forgotten {
     }
 }
 
-/// Takes lookups of many nodes back, as [`Forget`] does of one. Nothing is replied.
+/// Takes lookups of many nodes back, as [`Forget`] does of one. There is no reply.
+///
+/// Sent instead of `FORGET` when several of them are waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchForget<'a> {

@@ -34,12 +34,14 @@ operation! {
             flags: u64 = flags;
         }
     }
-    /// Copies data from one open file to another of the same filesystem. `ENOSYS` is remembered: the kernel reads and writes.
+    /// Copies data from one open file to another of the same filesystem.
     ///
-    /// The number of bytes is answered in 32 bits, and the kernel takes `length` down to fit.
+    /// Sent by copy_file_range(2). The number of bytes is answered in 32 bits, and the kernel takes `length` down to fit. `ENOSYS`
+    /// is remembered: the kernel reads and writes instead.
     CopyFileRange = COPY_FILE_RANGE;
-    /// As `COPY_FILE_RANGE`, and the number of bytes is answered in 64 bits. Since 7.45. `ENOSYS` is remembered: the older
-    /// operation serves from then on.
+    /// As `COPY_FILE_RANGE`, but the number of bytes is answered in 64 bits. Since 7.45.
+    ///
+    /// Sent by copy_file_range(2). `ENOSYS` is remembered: the kernel uses `COPY_FILE_RANGE` from then on.
     CopyFileRange64 = COPY_FILE_RANGE_64;
 }
 

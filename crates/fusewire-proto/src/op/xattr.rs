@@ -16,8 +16,8 @@ use crate::opcode::Opcode;
 operation! {
     /// Reads an extended attribute. With `size` 0, asks how long it is.
     ///
-    /// Answers: `ENODATA` if it is not there, `ERANGE` if it does not fit into `size`. The kernel asks for
-    /// `security.capability` before writes unless `HANDLE_KILLPRIV_V2` is negotiated.
+    /// Sent by getxattr(2); also before writes, for `security.capability`, unless `HANDLE_KILLPRIV_V2` is negotiated. The
+    /// answer is `ENODATA` if it is not there, and `ERANGE` if it does not fit into `size`.
     Getxattr<'a> = GETXATTR {
         /// The node.
         node node;
@@ -35,6 +35,8 @@ operation! {
 
 operation! {
     /// Lists the names of the extended attributes, each ended by a NUL. With `size` 0, asks how long the list is.
+    ///
+    /// Sent by listxattr(2).
     Listxattr = LISTXATTR {
         /// The node.
         node node;
@@ -48,6 +50,8 @@ operation! {
 
 operation! {
     /// Removes an extended attribute; `ENODATA` if it is not there.
+    ///
+    /// Sent by removexattr(2).
     Removexattr<'a> = REMOVEXATTR {
         /// The node.
         node node;
@@ -59,6 +63,8 @@ operation! {
 }
 
 /// Sets an extended attribute.
+///
+/// Sent by setxattr(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Setxattr<'a> {
