@@ -105,6 +105,7 @@ const SUITES: &[Suite] = &[
             CaseNeed { parts: &["fusermount"], check: "fusermount3" },
             CaseNeed { parts: &["user_namespace"], check: "user-namespaces" },
             CaseNeed { parts: &["io_uring"], check: "io-uring" },
+            CaseNeed { parts: &["tracepoints"], check: "tracepoints" },
         ],
         run: nextest::run_mount,
         list: nextest::list_mount,

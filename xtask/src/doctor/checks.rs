@@ -36,6 +36,7 @@ pub(super) const ALL: &[Check] = &[
     Check { name: "io-uring", purpose: "requests over io_uring", look: io_uring },
     Check { name: "passthrough", purpose: "file data that bypasses the daemon", look: passthrough },
     Check { name: "fusectl", purpose: "aborting a connection that hangs", look: fusectl },
+    Check { name: "tracepoints", purpose: "watching requests of a mount from outside", look: tracepoints },
     Check { name: "cuse", purpose: "character devices in user space", look: cuse },
     Check { name: "virtiofs", purpose: "guests that mount what a daemon serves (virtio-fs)", look: virtiofs },
     Check { name: "root", purpose: "tests of what only root may do, and the suite posix", look: root },
@@ -217,6 +218,17 @@ fn fusectl(machine: &Machine) -> Verdict {
         return Verdict::ok(format!("mounted at {at}"));
     }
     Verdict::warn("not mounted", "as root: mount -t fusectl none /sys/fs/fuse/connections")
+}
+
+fn tracepoints(machine: &Machine) -> Verdict {
+    if !machine.knows_filesystem("tracefs") {
+        return Verdict::missing("this kernel has no tracefs", "boot a kernel with CONFIG_FTRACE");
+    }
+    // A tracepoint has a function of its own. Addresses are hidden from ordinary users, names are not.
+    if machine.text("/proc/kallsyms").contains(" __traceiter_fuse_request_send") {
+        return Verdict::ok("fuse_request_send, fuse_request_end");
+    }
+    Verdict::missing("fuse has none in this kernel", "load the fuse module if it is one, or boot a newer kernel")
 }
 
 fn cuse(machine: &Machine) -> Verdict {

@@ -64,6 +64,16 @@ mod as_root {
         follow(&["hangs.md"]);
     }
 
+    mod tracepoints {
+        use super::follow;
+
+        /// The kernel shows the requests of a mount as the guide says.
+        #[test]
+        fn requests_are_traced_as_shown() {
+            follow(&["tracing.md"]);
+        }
+    }
+
     /// The reference filesystems have the options that the guide lists, and work as shown.
     #[test]
     fn reference_filesystems_work_as_shown() {

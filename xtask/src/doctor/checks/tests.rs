@@ -142,6 +142,18 @@ fn io_uring_needs_the_switch_and_the_sysctl() {
 }
 
 #[test]
+fn tracepoints_are_those_of_fuse() {
+    assert_eq!(status(&tracepoints(&Tree::new().machine())), Status::Missing);
+    let filesystems = "nodev\ttracefs\n";
+    let others = Tree::new().with("/proc/filesystems", filesystems).with("/proc/kallsyms", "0 d __traceiter_ext4_x\n");
+    assert_eq!(status(&tracepoints(&others.machine())), Status::Missing);
+    let there = Tree::new()
+        .with("/proc/filesystems", filesystems)
+        .with("/proc/kallsyms", "0000000000000000 d __traceiter_fuse_request_send\n");
+    assert_eq!(status(&tracepoints(&there.machine())), Status::Ok);
+}
+
+#[test]
 fn passthrough_needs_power_outside_of_any_namespace() {
     let in_namespace = Tree::new()
         .with("/proc/self/status", "CapEff:\t000001ffffffffff\n")
