@@ -10,12 +10,12 @@ use fusewire::reply::Dirent;
 use fusewire::{Attr, Context, Errno, FileType, Filesystem, Name, NodeId, op, reply, sink};
 use fusewire_launch::{Command, run};
 
-/// The file: its name, the number that we give it, and what is in it.
+/// Our only file: its name, the node id that we give it, and what is in it.
 const NAME: &str = "hello.txt";
 const FILE: NodeId = NodeId(2);
 const TEXT: &str = "Hello from my own filesystem!\n";
 
-/// How long the kernel may believe an answer. Nothing ever changes here.
+/// How long the kernel may believe our answers: for ever, since nothing ever changes here.
 const FOREVER: Duration = Duration::MAX;
 // ANCHOR_END: head
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 // ANCHOR: attr
 struct Hello;
 
-/// What stat(2) shows of a node.
+/// The attributes of a node, as `stat` shows them. Everything that is not set here is 0.
 fn attr(node: NodeId) -> Result<Attr, Errno> {
     match node {
         NodeId::ROOT => Ok(Attr::new(1, FileType::DIRECTORY, 0o755)),
@@ -45,14 +45,14 @@ fn attr(node: NodeId) -> Result<Attr, Errno> {
 
 impl Filesystem for Hello {
     // ANCHOR: getattr
-    /// Sent by stat(2) and many others: what kind of file is it, how large, whose?
+    /// Asked by `stat`, `ls -l` and many others: what kind of file is it, how large, whose?
     fn getattr(&self, _: &Context<'_>, op: op::Getattr) -> Result<reply::Attributes, Errno> {
         Ok(reply::Attributes::new(attr(op.node)?, FOREVER))
     }
     // ANCHOR_END: getattr
 
     // ANCHOR: lookup
-    /// Sent for each part of a path: is this name in this directory?
+    /// Asked for each part of a path: is there a file of this name in this directory?
     fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
         if op.parent == NodeId::ROOT && op.name.as_bytes() == NAME.as_bytes() {
             Ok(reply::Entry::new(FILE, attr(FILE)?, FOREVER))
@@ -63,7 +63,7 @@ impl Filesystem for Hello {
     // ANCHOR_END: lookup
 
     // ANCHOR: readdir
-    /// Sent by ls(1): what is in this directory, behind the entry at `op.offset`?
+    /// Asked by `ls`: what is in this directory, behind the entry with the offset `op.offset`?
     fn readdir(&self, _: &Context<'_>, op: op::Readdir, out: &mut sink::DirEntries<'_>) -> Result<(), Errno> {
         let entries = [
             (NodeId::ROOT, FileType::DIRECTORY, "."),
@@ -73,7 +73,7 @@ impl Filesystem for Hello {
         for ((node, kind, name), offset) in entries.into_iter().zip(1..) {
             let name = Name::new(name.as_bytes()).map_err(|_| Errno::EINVAL)?;
             if offset > op.offset && out.push(&Dirent::new(node.0, offset, kind, name)).is_err() {
-                break; // no room: the kernel asks again, with the offset of the last entry
+                break; // no room: the kernel will ask again, with the offset of the last entry that it got
             }
         }
         Ok(())
@@ -81,7 +81,7 @@ impl Filesystem for Hello {
     // ANCHOR_END: readdir
 
     // ANCHOR: read
-    /// Sent by read(2), and by the page cache: the bytes from `op.offset` on.
+    /// Asked by `cat`: what are the bytes of this file, from `op.offset` on?
     fn read(&self, _: &Context<'_>, op: op::Read, out: &mut sink::Data<'_>) -> Result<(), Errno> {
         let start = usize::try_from(op.offset).unwrap_or(usize::MAX);
         out.put(TEXT.as_bytes().get(start..).unwrap_or_default());

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +13,7 @@ use fusewire::reply::Dirent;
 use fusewire::{Attr, Context, Errno, FileType, Filesystem, Name, NodeId, op, reply, sink};
 use fusewire_launch::{Command, run};
 
-/// How long the kernel may believe an answer. Nobody but the kernel changes the notes, so it could be longer.
+/// How long the kernel may believe our answers. Only users of the mount change the notes, so it could be longer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -21,18 +22,23 @@ fn main() -> ExitCode {
 }
 
 // ANCHOR: state
-/// A file: its name, what is in it, and what stat(2) shows.
+/// A file: its name, what is in it, and its attributes.
 struct Note {
     name: Vec<u8>,
     text: Vec<u8>,
     attr: Attr,
 }
 
-/// All files, by node id. Ids are never used twice; 1 is the root, and 2 stands for `..` in listings.
+/// All files, by node id.
 #[derive(Default)]
 struct Notes {
     notes: Mutex<BTreeMap<u64, Note>>,
+    /// How many files were ever made, so that no id is used twice.
+    made: AtomicU64,
 }
+
+/// The first id of a file. 1 is the root, and 2 is the offset of `..` in listings.
+const FIRST: u64 = 3;
 
 impl Notes {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Note>> {
@@ -46,7 +52,7 @@ fn find(notes: &BTreeMap<u64, Note>, name: &Name) -> Option<u64> {
 // ANCHOR_END: state
 
 // ANCHOR: size
-/// A place in a file as an index, if such a file fits into memory.
+/// An offset in a file as an index, if a file of that size fits into memory.
 fn place(offset: u64) -> Result<usize, Errno> {
     usize::try_from(offset).map_err(|_| Errno::EFBIG)
 }
@@ -63,7 +69,7 @@ impl Note {
 
 impl Filesystem for Notes {
     // ANCHOR: mknod
-    /// Sent by open(2) with `O_CREAT`, because we do not have `create`; then the kernel opens what we have made.
+    /// Makes a file. The kernel opens it afterwards.
     fn mknod(&self, cx: &Context<'_>, op: op::Mknod<'_>) -> Result<reply::Entry, Errno> {
         if FileType::from_mode(op.mode) != FileType::REGULAR {
             return Err(Errno::EPERM);
@@ -72,7 +78,7 @@ impl Filesystem for Notes {
         if find(&notes, op.name).is_some() {
             return Err(Errno::EEXIST);
         }
-        let id = notes.keys().last().map_or(3, |last| last + 1);
+        let id = FIRST + self.made.fetch_add(1, Ordering::Relaxed);
         let mut attr = Attr::new(id, FileType::REGULAR, op.mode & 0o7777);
         attr.uid = cx.uid().unwrap_or_default();
         attr.gid = cx.gid().unwrap_or_default();
@@ -83,7 +89,7 @@ impl Filesystem for Notes {
     // ANCHOR_END: mknod
 
     // ANCHOR: write
-    /// Sent by write(2): put the bytes at `op.offset`, also when that is behind the end.
+    /// Puts bytes at `op.offset`. If that is behind the end of the file, what lies between is zeros.
     fn write(&self, _: &Context<'_>, op: op::Write<'_>) -> Result<reply::Written, Errno> {
         let mut notes = self.lock();
         let note = notes.get_mut(&op.node.0).ok_or(Errno::ENOENT)?;
@@ -97,7 +103,7 @@ impl Filesystem for Notes {
     // ANCHOR_END: write
 
     // ANCHOR: setattr
-    /// Sent by chmod(2), chown(2), truncate(2), utimensat(2), and open(2) with `O_TRUNC`: change what is `Some`.
+    /// Asked by `chmod`, `chown`, `truncate`, `touch`: change what is `Some`, and leave the rest.
     fn setattr(&self, _: &Context<'_>, op: op::Setattr) -> Result<reply::Attributes, Errno> {
         let mut notes = self.lock();
         let note = notes.get_mut(&op.node.0).ok_or(Errno::EPERM)?;
@@ -119,7 +125,7 @@ impl Filesystem for Notes {
     // ANCHOR_END: setattr
 
     // ANCHOR: unlink
-    /// Sent by rm(1): take the name away.
+    /// Asked by `rm`: take this name away.
     fn unlink(&self, _: &Context<'_>, op: op::Unlink<'_>) -> Result<reply::Done, Errno> {
         let mut notes = self.lock();
         let id = find(&notes, op.name).ok_or(Errno::ENOENT)?;
@@ -151,7 +157,7 @@ impl Filesystem for Notes {
     }
 
     // ANCHOR: readdir
-    /// An entry's offset is its node id: it stays right when files come and go between two calls.
+    /// The offset of an entry is its node id, so that it stays right when files come and go between two calls.
     fn readdir(&self, _: &Context<'_>, op: op::Readdir, out: &mut sink::DirEntries<'_>) -> Result<(), Errno> {
         let notes = self.lock();
         let dots = [(1, FileType::DIRECTORY, ".".as_bytes()), (2, FileType::DIRECTORY, "..".as_bytes())];

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 struct Node {
     attr: Attr,
     content: Content,
-    /// How often the kernel was told of this node, less what it has forgotten.
+    /// The lookup count: how often the kernel was told of this node, less what it has forgotten.
     lookups: u64,
 }
 
@@ -55,7 +55,7 @@ impl Default for Firstfs {
     fn default() -> Self {
         let content = Content::Directory { parent: 1, entries: BTreeMap::new() };
         let root = Node { attr: Attr::new(1, FileType::DIRECTORY, 0o755), content, lookups: 1 };
-        // 2 stands for `..` in listings.
+        // 1 and 2 are the offsets of `.` and `..` in listings.
         Self { tree: Mutex::new(Tree { nodes: BTreeMap::from([(1, root)]), next_id: 3 }) }
     }
 }
@@ -94,14 +94,14 @@ impl Tree {
     }
 
     // ANCHOR: entry
-    /// An answer that names a node. From now on the kernel knows it once more.
+    /// An answer that names a node. Its lookup count is one more from now on.
     fn entry(&mut self, id: NodeId) -> Result<reply::Entry, Errno> {
         let node = self.node(id)?;
         node.lookups += 1;
         Ok(reply::Entry::new(id, node.attr, TIMEOUT))
     }
 
-    /// Drops a node that has no name, and that the kernel does not know any more.
+    /// Drops a node if it has no name and the kernel does not know it any more.
     fn drop_unused(&mut self, id: NodeId) {
         if self.nodes.get(&id.0).is_some_and(|node| node.attr.nlink == 0 && node.lookups == 0) {
             self.nodes.remove(&id.0);
@@ -110,7 +110,7 @@ impl Tree {
     // ANCHOR_END: entry
 
     // ANCHOR: make
-    /// Makes a node with a name, for `mknod` and `mkdir`.
+    /// Makes a node and gives it a name, for `mknod` and `mkdir`.
     fn make(
         &mut self,
         cx: &Context<'_>,
@@ -140,7 +140,7 @@ impl Tree {
     // ANCHOR_END: make
 
     // ANCHOR: remove
-    /// Whether what is at `new` may give way to what is at `old`; without `old`, whether it may go at all.
+    /// Whether this node may be removed, by somebody who takes it for a directory, or for a file.
     fn check_removable(&mut self, target: NodeId, directory: bool) -> Result<(), Errno> {
         match (&self.node(target)?.content, directory) {
             (Content::File(_), false) => Ok(()),
@@ -151,7 +151,7 @@ impl Tree {
         }
     }
 
-    /// Takes a name away. The node goes with it, or when the kernel forgets it.
+    /// Takes a name away. The node goes at once, or later, when the kernel forgets it.
     fn remove(&mut self, parent: NodeId, name: &Name, directory: bool) -> Result<reply::Done, Errno> {
         let target = self.find(parent, name)?;
         self.check_removable(target, directory)?;
@@ -171,7 +171,7 @@ impl Filesystem for Firstfs {
         tree.entry(id)
     }
 
-    /// Sent when the kernel drops a node from its cache. No answer.
+    /// Sent when the kernel drops a node from its cache. There is no answer.
     fn forget(&self, _: &Context<'_>, op: op::Forget) {
         let mut tree = self.lock();
         if let Ok(node) = tree.node(op.node) {
@@ -203,7 +203,7 @@ impl Filesystem for Firstfs {
     // ANCHOR_END: names
 
     // ANCHOR: rename
-    /// What has the new name already is replaced. The kernel has checked that nothing moves into itself.
+    /// What has the new name already is replaced. The kernel has made sure that no directory moves into itself.
     fn rename(&self, _: &Context<'_>, op: op::Rename<'_>) -> Result<reply::Done, Errno> {
         let mut tree = self.lock();
         let moved = tree.find(op.parent, op.name)?;
@@ -269,7 +269,7 @@ impl Filesystem for Firstfs {
         let Some(Node { content: Content::Directory { parent, entries }, .. }) = tree.nodes.get(&op.node.0) else {
             return Err(Errno::ENOTDIR);
         };
-        // By node id, which is the offset, too: so it stays right when names come and go between two calls.
+        // In the order of node ids, which are the offsets, too. These stay right when names come and go between two calls.
         let mut list: Vec<(u64, u64, &[u8])> = entries.iter().map(|(name, id)| (*id, *id, name.as_slice())).collect();
         list.extend([(1, op.node.0, ".".as_bytes()), (2, *parent, "..".as_bytes())]);
         list.sort_unstable();
