@@ -1,8 +1,8 @@
-//! The side of the kernel in memory: test any FUSE daemon in `cargo test`, with no root, no `/dev/fuse`, no mount, no sleep.
+//! A kernel in memory: test any FUSE daemon in `cargo test`, with no root, no `/dev/fuse`, no mount and no sleep.
 //!
-//! A [`Mount`] looks like a mounted filesystem to a test. Below it, a [`Kernel`](kernel::Kernel) asks the daemon what Linux
-//! would ask, keeps what Linux keeps, and checks every answer against the [law book](laws): a rule that is broken fails the
-//! test at the line where it shows, and prints the messages that led there.
+//! To a test, a [`Mount`] looks like a mounted filesystem. Below it, a [`Kernel`](kernel::Kernel) asks the daemon what Linux
+//! would ask, remembers what Linux would remember, and checks every answer against a [book of laws](laws). If a law is broken,
+//! the test fails at the line where it shows, and prints the messages that led there.
 //!
 //! A complete test of a filesystem:
 //!
@@ -20,7 +20,7 @@
 //! | [`report`] | what any daemon does with all that a kernel may ask, as text |
 //! | [`wire`] | how messages travel: a pair of sockets, queues in memory, a function call |
 //!
-//! Daemons need not be made with `fusewire`: whatever serves an open file descriptor can be given one end of a pair of sockets
+//! The daemon need not be made with `fusewire`: whatever serves an open file descriptor can be given one end of a socket pair
 //! ([`Mount::over_socket`], [`Running::program`]).
 #![forbid(unsafe_code)]
 #![expect(clippy::test_attr_in_doctest, reason = "what is shown is an integration test, and run as one")]

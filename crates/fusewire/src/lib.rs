@@ -1,7 +1,8 @@
-//! FUSE filesystems for Linux in Rust: mount, session, dispatch and the [`Filesystem`] trait, without libfuse.
+//! Filesystems for Linux as ordinary Rust programs: mounts them, reads the kernel's requests, calls your methods, and sends the
+//! answers, without libfuse.
 //!
-//! A filesystem is a value that implements [`Filesystem`]. [`mount()`] mounts it and serves it in threads of its own, until
-//! the returned [`Mounted`] is dropped or somebody unmounts it.
+//! A filesystem is a value of a type that implements [`Filesystem`]. [`mount()`] mounts it and serves it in threads of its own,
+//! until the [`Mounted`] that it returns is dropped, or until somebody unmounts it.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -22,18 +23,27 @@
 //! # Ok::<(), fusewire::Error>(())
 //! ```
 //!
-//! | module | what is in it |
+//! # Which trait?
+//!
+//! | trait | for whom |
 //! |---|---|
-//! | [`Filesystem`] | the trait: a method for each operation |
-//! | [`AsyncFilesystem`] | the same with `async` methods; bring your own executor |
-//! | [`PathFilesystem`] | for those who think in paths: the library keeps nodes and names |
-//! | [`Handler`] | its base, for those who answer from elsewhere and later |
-//! | [`op`], [`reply`] | what is asked, and what is answered: one struct each |
-//! | [`sink`] | places for replies that carry bytes |
-//! | [`mod@mount`] | mounting: a file descriptor of `/dev/fuse`, mounted somewhere |
-//! | [`session`] | a connection, from `INIT` to its end |
+//! | [`Filesystem`] | most: a method for each operation, with node ids as the kernel has them |
+//! | [`PathFilesystem`] | those who think in paths; the library keeps the table of nodes |
+//! | [`AsyncFilesystem`] | those whose back end is `async`; bring your own executor |
+//! | [`Handler`] | those who answer later, or from elsewhere; the other three are built on it |
+//!
+//! # What is where
+//!
+//! | module or type | what is in it |
+//! |---|---|
+//! | [`op`], [`reply`] | what the kernel asks, and what you answer: a struct for each |
+//! | [`sink`] | where the bytes of an answer are put: data, directory entries, attributes |
+//! | [`Context`] | who asks, and whether they have given up |
+//! | [`Notifier`] | tells the kernel what has changed behind its back |
+//! | [`mod@mount`] | mounting and unmounting, and the options of mounts |
+//! | [`session`] | one connection, from `INIT` to its end |
 //! | [`transport`] | how requests come in and replies go out |
-//! | [`InodeTable`], [`HandleTable`] | what node ids and file handles stand for |
+//! | [`InodeTable`], [`HandleTable`] | tables that many filesystems need: what node ids and file handles stand for |
 //!
 //! There is no global state: any number of filesystems can be mounted by one process.
 
