@@ -55,6 +55,19 @@
         break;
       }
     }
+    for (const drawing of document.querySelectorAll('main svg.drawing')) {
+      const room = drawing.getBoundingClientRect();
+      const texts = [...drawing.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+      const outside = texts.find(([, box]) => box.left < room.left - 1 || box.right > room.right + 1
+        || box.top < room.top - 1 || box.bottom > room.bottom + 1);
+      if (outside) found.push(`diagram text \`${outside[0]}\` runs out of its drawing`);
+      // Boxes of text are higher than their letters, so lines that stand close share some of it.
+      const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 0.4 * Math.min(a.height, b.height);
+      const over = texts.flatMap(([a, box], at) => texts.slice(at + 1).filter(([, other]) => meet(box, other))
+        .map(([b]) => `diagram texts \`${a}\` and \`${b}\` lie over each other`));
+      found.push(...over.slice(0, 1));
+    }
     return found.map(fault => `${theme}, ${width} px: ${fault}`);
   };
   // A sheet that was disabled is loaded only when it is needed.
@@ -79,8 +92,10 @@
     const wait = left => {
       if (results().length > 0 || left === 0) {
         const titles = results();
-        const none = titles.length > 0 ? [] : [`the search finds nothing for \`${search}\``];
-        return parent.postMessage({ name, faults: all.concat(none), titles }, '*');
+        const expected = query.get('expect');
+        const missed = titles.some(title => title.includes(expected))
+          ? [] : [`the search for \`${search}\` does not find \`${expected}\`: ${titles.join('; ')}`];
+        return parent.postMessage({ name, faults: all.concat(missed), titles }, '*');
       }
       setTimeout(() => wait(left - 1), 100);
     };
