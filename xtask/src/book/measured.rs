@@ -25,8 +25,12 @@ pub(super) fn page(root: &Path) -> Result<Option<String>> {
     let mut out = format!(
         "# Measured\n\n\
          <!-- Made by `cargo xtask book --generate` from the newest run in {RESULTS}. Change nothing here. -->\n\n\
-         All numbers of this page are of one run of\n\n\
-         ```text\ncargo xtask bench {quick}--out {RESULTS}\n```\n\n"
+         All numbers on this page come from one run of this command. Run it yourself: yours will differ, as they depend on the \
+         machine and on what else it is doing. The ratios differ much less.\n\n\
+         ```text\ncargo xtask bench {quick}--out {RESULTS}\n```\n\n\
+         The chart shows how many operations a second each server does, as a multiple of the *floor*: a C program without a \
+         library that answers each request with the least work possible. Longer is faster; a bar that is as long as the chart \
+         may stand for more, and the tables have the number.\n\n"
     );
     if let Some(chart) = chart(&newest.with_extension("svg"))? {
         out.push_str(&chart);
@@ -63,9 +67,10 @@ fn chart(file: &Path) -> Result<Option<String>> {
     // A ground of its own would be white in the dark theme, too.
     let lines: Vec<_> =
         svg.lines().filter(|line| !line.contains("fill=\"white\"/>") && !line.trim().is_empty()).collect();
-    let svg = lines.join("\n").replacen(
+    // As wide as the page on a desktop, with letters that can be read at that size.
+    let svg = lines.join("\n").replacen("font-size=\"10\"", "font-size=\"12\"", 1).replacen(
         "<svg ",
-        "<svg fill=\"currentColor\" role=\"img\" style=\"width: 960px; max-width: none\" ",
+        "<svg fill=\"currentColor\" role=\"img\" style=\"width: 100%; min-width: 720px; max-width: none\" ",
         1,
     );
     Ok(Some(format!("<div class=\"table-wrapper\">\n{svg}\n</div>\n")))
