@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use fusewire::SessionConfig;
+use fusewire::{Manner, SessionConfig};
 use fusewire_benches::load::Run;
 use fusewire_benches::workload::Workload;
 use fusewire_benches::{fuser_table, fusewire_table};
@@ -32,7 +32,8 @@ fn mounts(criterion: &mut Criterion) {
         place
     };
     let (ours, theirs) = (place("fusewire"), place("fuser"));
-    let mounted = fusewire_table::mount(&ours, SessionConfig::default()).expect("mounting (see cargo xtask doctor)");
+    let mounted = fusewire_table::mount(&ours, Manner::AtOnce, SessionConfig::default())
+        .expect("mounting (see cargo xtask doctor)");
     let session = fuser_table::mount(&theirs, 1).expect("mounting with fuser");
     for row in ROWS {
         for threads in [1, 2] {

@@ -7,8 +7,8 @@ use std::path::Path;
 use fusewire::init::InitFlags;
 use fusewire::mount::MountOptions;
 use fusewire::{
-    Attr, Context, Errno, FileHandle, FileType, Filesystem, Mounted, Name, NodeId, OpenedFlags, SessionConfig, Wishes,
-    op, reply, sink,
+    Attr, Context, Errno, FileHandle, FileType, Filesystem, Manner, Mounted, Name, NodeId, OpenedFlags, SessionConfig,
+    Wishes, op, reply, sink,
 };
 
 use crate::tree::{self, Node, Tree};
@@ -21,17 +21,33 @@ const FLAGS: InitFlags = InitFlags::ASYNC_READ
     .union(InitFlags::PARALLEL_DIROPS);
 
 /// The tree as a filesystem.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Table {
     tree: Tree,
+    manner: Manner,
+}
+
+impl Table {
+    /// The tree, by a filesystem that says this of itself. It never blocks, but most do not say so.
+    #[must_use]
+    pub fn new(manner: Manner) -> Self {
+        Self { tree: Tree::default(), manner }
+    }
+}
+
+impl Default for Table {
+    /// As filesystems are that say nothing.
+    fn default() -> Self {
+        Self::new(Manner::AtOnce)
+    }
 }
 
 /// Mounts the tree.
 ///
 /// # Errors
 /// It cannot be mounted.
-pub fn mount(mountpoint: &Path, config: SessionConfig) -> Result<Mounted, fusewire::Error> {
-    fusewire::mount(Table::default(), mountpoint, &MountOptions::new().subtype("fusewire-table"), config)
+pub fn mount(mountpoint: &Path, manner: Manner, config: SessionConfig) -> Result<Mounted, fusewire::Error> {
+    fusewire::mount(Table::new(manner), mountpoint, &MountOptions::new().subtype("fusewire-table"), config)
 }
 
 #[inline]
@@ -69,6 +85,10 @@ impl Table {
 }
 
 impl Filesystem for Table {
+    fn manner(&self) -> Manner {
+        self.manner
+    }
+
     fn init(&self, _: &op::Init, wishes: &mut Wishes) -> Result<(), Errno> {
         wishes.wanted = FLAGS;
         wishes.max_write = tree::MAX_WRITE;

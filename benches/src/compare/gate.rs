@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::compare::cell::Cell;
 use crate::compare::peers::{
     FLOOR, FLOOR_RING, FUSER, LIBFUSE_MIRROR, LIBFUSE_MIRROR_FAST, MEMFS, MIRROR, MIRROR_FAST, MIRROR_PASSTHROUGH,
-    NATIVE, OTHER_MIRROR, THIS, THIS_RING,
+    NATIVE, OTHER_MIRROR, THIS, THIS_RING, THIS_RING_NEVER_BLOCKS,
 };
 use crate::compare::results::{Figure, Results, Sample};
 use crate::workload::Workload;
@@ -106,13 +106,18 @@ pub fn targets() -> Vec<Target> {
     let large = "1 MiB on the ring, against the floor on /dev/fuse";
     let read_4k = Cell::new(Workload::Read4k);
     let getattr = Cell::new(Workload::Getattr);
+    for server in [THIS_RING, THIS_RING_NEVER_BLOCKS] {
+        let least = |about, cell, bound| of(server, about, cell, FLOOR_RING, bound);
+        targets.extend([
+            least(metadata, Cell::new(Workload::NullRead), 0.97),
+            least(metadata, getattr, 0.97),
+            least(metadata, Cell::new(Workload::Lookup), 0.97),
+            least(metadata, getattr.pinned(), 0.97),
+            least(callers, read_4k.threads(2), 0.95),
+            least(callers, read_4k.threads(4), 0.95),
+        ]);
+    }
     targets.extend([
-        ring(metadata, Cell::new(Workload::NullRead), FLOOR_RING, 0.97),
-        ring(metadata, getattr, FLOOR_RING, 0.97),
-        ring(metadata, Cell::new(Workload::Lookup), FLOOR_RING, 0.97),
-        ring(metadata, getattr.pinned(), FLOOR_RING, 0.97),
-        ring(callers, read_4k.threads(2), FLOOR_RING, 0.95),
-        ring(callers, read_4k.threads(4), FLOOR_RING, 0.95),
         ring(fast, getattr, FUSER, 2.0),
         ring(fast, getattr.from_another_session(), FUSER, 1.0),
         ring(fast, getattr.threads(4), FUSER, 1.35),

@@ -39,6 +39,8 @@ pub enum Serving {
     Device(usize),
     /// Through io_uring.
     Ring,
+    /// The same, for a filesystem that never blocks and says so.
+    RingNeverBlocks,
 }
 
 impl Serving {
@@ -49,7 +51,7 @@ impl Serving {
     pub fn threads(self) -> Result<usize> {
         match self {
             Self::Device(threads) => Ok(threads),
-            Self::Ring => bail!("this server has no io_uring"),
+            Self::Ring | Self::RingNeverBlocks => bail!("this server has no io_uring"),
         }
     }
 }
@@ -59,6 +61,7 @@ impl fmt::Display for Serving {
         match self {
             Self::Device(threads) => threads.fmt(f),
             Self::Ring => f.write_str("ring"),
+            Self::RingNeverBlocks => f.write_str("ring-never-blocks"),
         }
     }
 }
@@ -67,10 +70,11 @@ impl FromStr for Serving {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if text == "ring" {
-            return Ok(Self::Ring);
+        match text {
+            "ring" => Ok(Self::Ring),
+            "ring-never-blocks" => Ok(Self::RingNeverBlocks),
+            number => number.parse().map(Self::Device).context("reading the number of threads"),
         }
-        text.parse().map(Self::Device).context("reading the number of threads")
     }
 }
 
@@ -128,6 +132,8 @@ pub const FLOOR: &str = "floor";
 
 /// This library over io_uring.
 pub const THIS_RING: &str = "fusewire-ring";
+/// The same, for a filesystem that never blocks and says so.
+pub const THIS_RING_NEVER_BLOCKS: &str = "fusewire-ring-nb";
 /// The least work over io_uring.
 pub const FLOOR_RING: &str = "floor-ring";
 
@@ -157,11 +163,18 @@ const BINDFS: Program = Program::System("bindfs", "bindfs");
 /// All peers, in the order of the tables.
 pub const PEERS: &[Peer] = {
     use Program::{C, Rust};
-    use Serving::{Device, Ring};
+    use Serving::{Device, Ring, RingNeverBlocks};
     &[
         table(THIS, "this library, as by default", Rust("serve_fusewire"), Device(0), true),
         table("fusewire-1", "this library, a single worker", Rust("serve_fusewire"), Device(1), false),
         table(THIS_RING, "this library over io_uring", Rust("serve_fusewire"), Ring, true),
+        table(
+            THIS_RING_NEVER_BLOCKS,
+            "the same, for a filesystem that says that it never blocks, as the floor's does",
+            Rust("serve_fusewire"),
+            RingNeverBlocks,
+            true,
+        ),
         table(FUSER, "fuser 0.18, as by default: one thread", Rust("serve_fuser"), Device(0), true),
         table("fuser-2", "fuser 0.18, two threads, a descriptor each", Rust("serve_fuser"), Device(2), false),
         table("polyfuse", "polyfuse 0.5, one thread", Rust("serve_polyfuse"), Device(1), false),
@@ -238,7 +251,7 @@ mod tests {
 
     #[test]
     fn serving_survives_the_command_line() {
-        for serving in [Serving::Device(0), Serving::Device(2), Serving::Ring] {
+        for serving in [Serving::Device(0), Serving::Device(2), Serving::Ring, Serving::RingNeverBlocks] {
             assert_eq!(serving.to_string().parse::<Serving>().unwrap(), serving);
         }
         assert!("rings".parse::<Serving>().is_err());

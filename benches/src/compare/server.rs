@@ -87,7 +87,7 @@ impl Server {
     /// Its process, if it has one whose threads may be put anywhere. Those of a ring belong where they are.
     #[must_use]
     pub fn movable(&self) -> Option<u32> {
-        self.process().filter(|_| self.peer.serving != Serving::Ring)
+        self.process().filter(|_| matches!(self.peer.serving, Serving::Device(_)))
     }
 
     /// Its process, if it has one.

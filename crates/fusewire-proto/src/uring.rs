@@ -2,7 +2,7 @@
 //!
 //! The ring itself, its memory and its system calls are the business of a transport.
 
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::IntoBytes;
 
 use crate::abi;
 use crate::codec::{DecodeError, length_usize, read_struct};
@@ -70,23 +70,36 @@ pub struct EntryHeader {
     pub payload_size: u32,
 }
 
+impl EntryHeader {
+    /// Reads it from the header of an entry.
+    ///
+    /// # Errors
+    /// The header is cut short.
+    pub fn decode(header: &[u8]) -> Result<Self, DecodeError> {
+        let mut bytes = header.get(ENTRY..).unwrap_or_default();
+        let raw: abi::fuse_uring_ent_in_out = read_struct(&mut bytes, "fuse_uring_req_header")?;
+        Ok(Self { flags: raw.flags, commit_id: raw.commit_id, payload_size: raw.payload_sz })
+    }
+}
+
+/// Where in the header the fixed struct of the request is, and where the [`EntryHeader`].
+const OP_IN: usize = abi::FUSE_URING_IN_OUT_HEADER_SZ;
+const ENTRY: usize = OP_IN + abi::FUSE_URING_OP_IN_OUT_SZ;
+const _: () = assert!(HEADER_SIZE == ENTRY + size_of::<abi::fuse_uring_ent_in_out>());
+
 /// Takes apart an entry that holds a request.
 ///
 /// # Errors
 /// The header is cut short, or says more than the payload has.
 pub fn decode_entry<'a>(header: &'a [u8], payload: &'a [u8]) -> Result<(EntryHeader, Incoming<'a>), DecodeError> {
-    let what = "fuse_uring_req_header";
-    let truncated = DecodeError::Truncated { what, needed: HEADER_SIZE, found: header.len() };
-    let (in_out, rest) = header.split_at_checked(abi::FUSE_URING_IN_OUT_HEADER_SZ).ok_or(truncated)?;
-    let (op_in, mut rest) = rest.split_at_checked(abi::FUSE_URING_OP_IN_OUT_SZ).ok_or(truncated)?;
-    let raw: abi::fuse_uring_ent_in_out = read_struct(&mut rest, what)?;
-    let size = length_usize(raw.payload_sz);
+    let entry = EntryHeader::decode(header)?;
+    let (in_out, op_in) = header.get(..ENTRY).and_then(|parts| parts.split_at_checked(OP_IN)).unwrap_or_default();
+    let size = length_usize(entry.payload_size);
     let payload = payload.get(..size).ok_or(DecodeError::Truncated {
         what: "the payload",
         needed: size,
         found: payload.len(),
     })?;
-    let entry = EntryHeader { flags: raw.flags, commit_id: raw.commit_id, payload_size: raw.payload_sz };
     Ok((entry, Incoming::from_ring(in_out, op_in, payload)?))
 }
 
@@ -95,29 +108,30 @@ pub fn decode_entry<'a>(header: &'a [u8], payload: &'a [u8]) -> Result<(EntryHea
 #[must_use]
 pub fn identify_entry(header: &[u8]) -> (u64, Unique, Opcode) {
     let (unique, opcode) = Incoming::identify(header).unwrap_or((Unique(0), Opcode(0)));
-    let raw = abi::fuse_uring_req_header::read_from_prefix(header);
-    (raw.map_or(0, |(raw, _)| raw.ring_ent_in_out.commit_id), unique, opcode)
+    (EntryHeader::decode(header).map_or(0, |entry| entry.commit_id), unique, opcode)
 }
 
 /// Fills in the header of an entry: what the kernel does for a request, or the daemon for a reply.
 ///
-/// `in_out` is the header of the request or reply, `op_in` the fixed struct of a request (empty for a reply).
+/// `in_out` is the header of the request or reply, `op_in` the fixed struct of a request (empty for a reply). Bytes behind them stay
+/// as they were.
 ///
 /// # Errors
-/// A part is longer than its place.
-pub fn encode_entry(in_out: &[u8], op_in: &[u8], entry: EntryHeader) -> Result<[u8; HEADER_SIZE], DecodeError> {
-    let mut raw = abi::fuse_uring_req_header::new_zeroed();
-    for (place, bytes, what) in [(&mut raw.in_out, in_out, "in_out"), (&mut raw.op_in, op_in, "op_in")] {
-        let room = place.len();
-        place
-            .get_mut(..bytes.len())
-            .ok_or(DecodeError::Truncated { what, needed: bytes.len(), found: room })?
-            .copy_from_slice(bytes);
+/// The header is cut short, or a part is longer than its place.
+pub fn encode_entry(header: &mut [u8], in_out: &[u8], op_in: &[u8], entry: EntryHeader) -> Result<(), DecodeError> {
+    let raw = abi::fuse_uring_ent_in_out {
+        flags: entry.flags,
+        commit_id: entry.commit_id,
+        payload_sz: entry.payload_size,
+        padding: 0,
+        reserved: 0,
+    };
+    let parts =
+        [(0..OP_IN, in_out, "in_out"), (OP_IN..ENTRY, op_in, "op_in"), (ENTRY..HEADER_SIZE, raw.as_bytes(), "entry")];
+    for (place, bytes, what) in parts {
+        let place = header.get_mut(place).unwrap_or_default();
+        let truncated = DecodeError::Truncated { what, needed: bytes.len(), found: place.len() };
+        place.get_mut(..bytes.len()).ok_or(truncated)?.copy_from_slice(bytes);
     }
-    raw.ring_ent_in_out.flags = entry.flags;
-    raw.ring_ent_in_out.commit_id = entry.commit_id;
-    raw.ring_ent_in_out.payload_sz = entry.payload_size;
-    let mut bytes = [0; HEADER_SIZE];
-    bytes.copy_from_slice(raw.as_bytes());
-    Ok(bytes)
+    Ok(())
 }

@@ -117,7 +117,11 @@ fn headers() {
     take(&bytes, "fuse_out_header", &[("len", 20), ("error", minus_two), ("unique", 0x31)]);
     let bytes = CommandArgs { flags: 1, commit_id: 2, queue: 3 }.encode();
     take(&bytes, "fuse_uring_cmd_req", &[("flags", 1), ("commit_id", 2), ("qid", 3)]);
-    let bytes = uring::encode_entry(b"a", b"b", EntryHeader { flags: 1, commit_id: 2, payload_size: 3 }).unwrap();
+    let mut bytes = [0; uring::HEADER_SIZE];
+    let entry = EntryHeader { flags: 1, commit_id: 2, payload_size: 3 };
+    uring::encode_entry(&mut bytes, b"a", b"b", entry).unwrap();
+    assert!(uring::encode_entry(&mut bytes[1..], b"a", b"b", entry).is_err());
+    assert!(uring::encode_entry(&mut bytes, &[0; 129], b"b", entry).is_err());
     assert_eq!((bytes[0], bytes[128]), (b'a', b'b'));
     take(&bytes[256..], "fuse_uring_ent_in_out", &[("flags", 1), ("commit_id", 2), ("payload_sz", 3)]);
 }

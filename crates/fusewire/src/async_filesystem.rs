@@ -250,7 +250,7 @@ impl<F: AsyncFilesystem, S: Fn(RequestFuture) + Send + Sync> Handler for Async<F
     }
 
     fn manner(&self) -> Manner {
-        Manner::Later
+        Manner::NeverBlocks
     }
 
     fn handle(&self, cx: &Context<'_>, request: Request<'_>, reply: Reply<'_>) {

@@ -6,6 +6,7 @@ use fusewire_proto::init::Wishes;
 use fusewire_proto::{Errno, Negotiated, op, reply};
 
 use crate::context::Context;
+use crate::handler::Manner;
 use crate::notifier::Notifier;
 use crate::sink;
 
@@ -58,6 +59,14 @@ pub trait Filesystem: Send + Sync {
 
     /// The connection is over: no method is called after this one. Lookup counts that are left are gone.
     fn destroy(&self) {}
+
+    /// When the methods answer, which decides how requests are brought to them. Asked before [`init`](Self::init), and whenever it is of
+    /// interest: it never changes.
+    ///
+    /// [`Manner::NeverBlocks`] spares a filesystem in memory what it takes to go on beside one that blocks.
+    fn manner(&self) -> Manner {
+        Manner::AtOnce
+    }
 
     /// Looks a name up in a directory.
     ///

@@ -19,11 +19,12 @@ use crate::transport::{Answer, Transport, send};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Manner {
-    /// Before it returns, and it may block until then. So does every [`Filesystem`].
+    /// Before it returns, and it may block until then. So does every [`Filesystem`] that does not say otherwise.
     AtOnce,
-    /// Later, from elsewhere, or at once, and it never blocks: a request that it has not seen may have to wait until it
-    /// returns. So does [`Async`](crate::Async).
-    Later,
+    /// At once, or later from elsewhere, and it never blocks: it waits for no disk, no network and no other request, at most for
+    /// a lock that is held for a moment. Other requests may have to wait until it returns. So does [`Async`](crate::Async), and a
+    /// filesystem in memory can.
+    NeverBlocks,
     /// It blocks for some and answers others later. Its requests come through `/dev/fuse`.
     #[default]
     Either,
@@ -104,7 +105,7 @@ impl<F: Filesystem> Handler for F {
     }
 
     fn manner(&self) -> Manner {
-        Manner::AtOnce
+        Filesystem::manner(self)
     }
 
     #[inline]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fusewire::{
-    Attr, Context, Errno, FileHandle, FileType, Filesystem, InitFlags, NodeId, OpenedFlags, Timestamp, Wishes, op,
-    reply, sink,
+    Attr, Context, Errno, FileHandle, FileType, Filesystem, InitFlags, Manner, NodeId, OpenedFlags, Timestamp, Wishes,
+    op, reply, sink,
 };
 use hashbrown::DefaultHashBuilder;
 
@@ -161,6 +161,10 @@ fn created(attr: Attr) -> reply::Created {
 /// Open files need no handle: a node lives until it is forgotten. So `open`, `opendir`, `release`, `flush` and `fsync` are left to
 /// the defaults, and the kernel stops asking.
 impl Filesystem for MemFs {
+    fn manner(&self) -> Manner {
+        Manner::NeverBlocks
+    }
+
     fn init(&self, _: &op::Init, wishes: &mut Wishes) -> Result<(), Errno> {
         // Without OPEN, the kernel would truncate only what it has cached (fs/fuse/dir.c fuse_setattr()).
         wishes.refuse(InitFlags::ATOMIC_O_TRUNC);

@@ -68,7 +68,9 @@ pub(crate) fn ring_entry(
     let (op_in, payload) = args.split_at(fixed);
     let payload_size = u32::try_from(payload.len()).expect("it is short");
     let entry = EntryHeader { flags: 0, commit_id: 7, payload_size };
-    (uring::encode_entry(in_out, op_in, entry).expect("each part has its place"), payload.to_vec())
+    let mut header = [0; uring::HEADER_SIZE];
+    uring::encode_entry(&mut header, in_out, op_in, entry).expect("each part has its place");
+    (header, payload.to_vec())
 }
 
 fn assert_arrives(

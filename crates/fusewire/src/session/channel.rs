@@ -49,7 +49,7 @@ pub(crate) fn choose(config: SessionConfig, manner: Manner) -> Result<Chosen, Se
     }
     let obstacle = match manner {
         Manner::Either => Some(String::from("the handler blocks for some requests and answers others later")),
-        Manner::AtOnce | Manner::Later => check_rings(config.workers).err().map(|error| error.to_string()),
+        Manner::AtOnce | Manner::NeverBlocks => check_rings(config.workers).err().map(|error| error.to_string()),
     };
     match obstacle {
         None => Ok(Chosen::Ring),
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn device_is_had_for_the_asking() {
-        for manner in [Manner::AtOnce, Manner::Later, Manner::Either] {
+        for manner in [Manner::AtOnce, Manner::NeverBlocks, Manner::Either] {
             assert!(matches!(choose(config(Channel::Device), manner), Ok(Chosen::Device(_))));
         }
     }

@@ -4,8 +4,8 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 use std::thread::ScopedJoinHandle;
 
 use fusewire_proto::init::InitError;
@@ -191,13 +191,25 @@ impl<H: Handler> Open<H> {
     /// # Errors
     /// Receiving failed. An end of the connection, orderly or not, is no error.
     pub fn serve(self) -> Result<(), SessionError> {
+        self.serve_and(|| {})
+    }
+
+    /// As [`serve`](Self::serve). `tell` is called when requests find all that serves them.
+    pub(crate) fn serve_and(self, tell: impl Fn() + Sync) -> Result<(), SessionError> {
         let Self { transport, connection, config, notifier: _, stop } = self;
         let slots = connection.slots();
         let result = std::thread::scope(|scope| {
             let (mut workers, mut beside) = (config.workers, None);
             if connection.negotiated().has(InitFlags::OVER_IO_URING) {
                 workers = workers.beside_rings();
-                beside = Some(scope.spawn(|| transport.serve_beside(&connection, slots, connection.negotiated())));
+                beside = Some(scope.spawn(|| {
+                    let told = Once::new();
+                    let tell_once = || told.call_once(&tell);
+                    transport.serve_beside(&connection, slots, connection.negotiated(), &tell_once);
+                    tell_once();
+                }));
+            } else {
+                tell();
             }
             let result = serve(&*transport, &connection, slots, &stop, workers);
             transport.close();

@@ -38,8 +38,8 @@ impl<H: Handler + 'static> Session<H> {
                 }
                 let mut open = self.open()?;
                 open.stop = stop_there;
-                progress_there.set(Phase::Open(open.notifier.clone(), open.connection.shared_slots()));
-                open.serve()
+                let (notifier, slots) = (open.notifier.clone(), open.connection.shared_slots());
+                open.serve_and(|| progress_there.set(Phase::Open(notifier.clone(), Arc::clone(&slots))))
             })
             .map_err(SessionError::Thread)?;
         Ok(Running { thread: Some(thread), progress, stop, transport })

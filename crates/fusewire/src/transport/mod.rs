@@ -142,9 +142,9 @@ pub trait Transport: Send + Sync {
     }
 
     /// Serves requests that do not come through [`receive`](Self::receive), until the connection ends. Called once, in a
-    /// thread of its own, if [`offers`](Self::offers) has anything.
-    fn serve_beside(&self, service: &dyn Service, slots: &Slots, negotiated: &Negotiated) {
-        let _ = (service, slots, negotiated);
+    /// thread of its own, if [`offers`](Self::offers) has anything. Calls `tell` when whoever is there from then on is served.
+    fn serve_beside(&self, service: &dyn Service, slots: &Slots, negotiated: &Negotiated, tell: &dyn Fn()) {
+        let _ = (service, slots, negotiated, tell);
     }
 
     /// Makes waiting receivers return, if the transport can. The connection is not used after that.

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// The numbers of all possible CPUs, in order: each of them needs an entry before the kernel uses any ring.
@@ -37,6 +37,17 @@ pub(super) fn stay_on(cpu: u16) {
     if let Err(error) = pinned {
         tracing::debug!(%error, cpu, "keeping a worker on its CPU");
     }
+}
+
+/// Does something on a CPU, if this thread may run there.
+pub(super) fn on<R>(cpu: u16, act: impl FnOnce() -> R) -> R {
+    let before = sched_getaffinity(Pid::from_raw(0));
+    stay_on(cpu);
+    let result = act();
+    if let Err(error) = before.and_then(|before| sched_setaffinity(Pid::from_raw(0), &before)) {
+        tracing::debug!(%error, "going where it may again");
+    }
+    result
 }
 
 /// Tells the scheduler that this thread need not run at once when it is woken: whoever asks fills its queue first.

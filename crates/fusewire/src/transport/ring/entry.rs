@@ -93,9 +93,8 @@ impl Entry {
         };
         let header = ReplyHeader::new(ids.unique, error).encode(length);
         let payload_size = u32::try_from(length).unwrap_or(0);
-        if let Ok(bytes) = encode_entry(&header, &[], EntryHeader { flags: 0, commit_id: ids.commit, payload_size }) {
-            self.parts().header.copy_from_slice(&bytes);
-        }
+        let entry = EntryHeader { flags: 0, commit_id: ids.commit, payload_size };
+        encode_entry(self.parts().header, &header, &[], entry).expect("a reply's header is shorter than a request's");
     }
 
     /// Makes `message`, a whole reply with its header, the reply of this entry.

@@ -202,7 +202,7 @@ impl Transport for Ring {
         self.device.close();
     }
 
-    fn serve_beside(&self, service: &dyn Service, slots: &Slots, negotiated: &Negotiated) {
+    fn serve_beside(&self, service: &dyn Service, slots: &Slots, negotiated: &Negotiated, tell: &dyn Fn()) {
         if !self.agreed.load(Ordering::SeqCst) {
             return;
         }
@@ -231,7 +231,7 @@ impl Transport for Ring {
             }
             let staff = Staff { spare: self.most.saturating_sub(queues.len()), warned: false };
             let (queues, mailboxes) = (&queues[..], &self.mailboxes);
-            Reserve::new(scope, shared, queues, mailboxes, staff, mailbox).run()
+            Reserve::new(scope, shared, queues, mailboxes, staff, mailbox).run(tell)
         });
         if let Err(error) = served {
             tracing::warn!(%error, "serving rings; requests come through /dev/fuse");

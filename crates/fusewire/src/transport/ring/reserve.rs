@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use fusewire_proto::uring::identify_entry;
 
+use super::cpus;
 use super::entry::{Entry, Ids};
 use super::policy::Ticking;
 use super::postponed::Mailbox;
 use super::queue::{Member, Queue};
-use super::submit::{Event, Submitter};
+use super::submit::{Event, Submitter, Work};
 use super::worker::{self, Shared};
 use super::{Mailboxes, Staff};
 use crate::handler::Manner;
@@ -60,12 +61,12 @@ impl<'s, 'e> Reserve<'s, 'e> {
         Self { scope, shared, queues, mailboxes, staff, mailbox, crowded: false, threads: Vec::new() }
     }
 
-    /// Offers entries for all queues, and hands out the requests that come to them, until the end.
+    /// Offers entries for all queues, says so, and hands out the requests that come to them, until the end.
     ///
     /// # Errors
     /// The kernel makes no ring, or did not take an entry. It serves through `/dev/fuse` then.
-    pub(super) fn run(mut self) -> io::Result<()> {
-        let result = self.serve();
+    pub(super) fn run(mut self, tell: &dyn Fn()) -> io::Result<()> {
+        let result = self.serve(tell);
         for thread in self.threads {
             // Entries go when no thread is left in whose name the kernel writes to them. One that panicked is gone, too.
             let _ = thread.join();
@@ -73,16 +74,13 @@ impl<'s, 'e> Reserve<'s, 'e> {
         result
     }
 
-    fn serve(&mut self) -> io::Result<()> {
+    fn serve(&mut self, tell: &dyn Fn()) -> io::Result<()> {
         let mailbox = Arc::clone(&self.mailbox);
         let room = RESERVE * self.queues.len();
-        let mut ring = Submitter::new(self.shared.device, mailbox.bell(), room, self.shared.kept)?;
+        let mut ring = Submitter::new(self.shared.device, mailbox.bell(), room, Work::WhenAsked, self.shared.kept)?;
         ring.listen()?;
-        for queue in self.queues {
-            for _ in 0..RESERVE {
-                self.offer(&mut ring, queue)?;
-            }
-        }
+        self.open(&mut ring)?;
+        tell();
         let (mut failed, mut ticking, mut next) = (Vec::new(), Ticking::default(), None);
         loop {
             match next.filter(|_| self.crowded) {
@@ -118,6 +116,20 @@ impl<'s, 'e> Reserve<'s, 'e> {
             }
             next = self.look(&mut ring, &mut ticking, next)?;
         }
+    }
+
+    /// Offers the first entries of all queues.
+    ///
+    /// The kernel begins to use rings when each queue has an entry (`fs/fuse/dev_uring.c fuse_uring_do_register()`), and lets all go that
+    /// have waited for that. A caller for whom there is no entry yet would have to wait until another is answered. So the entries of
+    /// the last queue are offered in one go from its own CPU, where no caller can run meanwhile.
+    fn open(&self, ring: &mut Submitter<'_>) -> io::Result<()> {
+        let Some((last, others)) = self.queues.split_last() else { return Ok(()) };
+        let offer = |ring: &mut Submitter<'_>, queue| (0..RESERVE).try_for_each(|_| self.offer(ring, queue));
+        others.iter().try_for_each(|queue| offer(ring, queue))?;
+        ring.flush()?;
+        offer(ring, last)?;
+        cpus::on(last.cpu, || ring.flush())
     }
 
     /// Looks at the workers, if it is time to. Says when to do so next, if ever.
@@ -172,7 +184,7 @@ impl<'s, 'e> Reserve<'s, 'e> {
 
     /// Gives the request in `entry` to a worker of `queue`: a new one if those there are are blocked.
     fn hand_over(&mut self, ring: &mut Submitter<'_>, queue: &'s Queue, entry: Entry) -> io::Result<()> {
-        let one_is_enough = self.shared.service.manner() == Manner::Later;
+        let one_is_enough = self.shared.service.manner() == Manner::NeverBlocks;
         let whoever = one_is_enough || !self.staff.may_grow(queue.has_workers());
         let left = queue.leave_to_workers(entry, whoever);
         self.crowded |= left.is_none() && !one_is_enough;

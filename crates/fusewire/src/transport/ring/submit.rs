@@ -20,7 +20,8 @@ type Kernel = IoUring<Entry128, cqueue::Entry>;
 /// Marks the completion that comes when the bell rings; entries are marked with their place.
 const BELL: u64 = u64::MAX;
 
-/// A ring of the thread that made it: it submits, and waits. Others may only [`rescue`](Offered::rescue) what is stuck in it.
+/// A ring of the thread that made it: it submits, and waits. Others may only [`rescue`](Offered::rescue) what is stuck in it, if its
+/// work is done [at any time](Work::AtAnyTime).
 pub(super) struct Submitter<'d> {
     offered: Arc<Offered>,
     device: BorrowedFd<'d>,
@@ -71,19 +72,29 @@ pub(super) enum Event {
     Bell,
 }
 
+/// When the kernel does the work of a ring, such as bringing requests to its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// When the thread that submits waits for the ring. That costs the least, and shuts away what arrives while a handler blocks.
+    WhenAsked,
+    /// When that thread is in the kernel for any reason.
+    AtAnyTime,
+}
+
 /// A ring with room for so many submissions at a time.
-///
-/// Its work is done when the thread that submitted is in the kernel for any reason. To leave it until that thread asks for it
-/// (`IORING_SETUP_DEFER_TASKRUN`) costs as many system calls, and would shut away what arrives while a handler blocks.
-fn kernel(submissions: u32, completions: u32) -> io::Result<Kernel> {
+fn kernel(submissions: u32, completions: u32, work: Work) -> io::Result<Kernel> {
     let mut builder = IoUring::builder();
-    builder.setup_coop_taskrun().setup_cqsize(completions);
+    match work {
+        Work::WhenAsked => builder.setup_single_issuer().setup_defer_taskrun(),
+        Work::AtAnyTime => builder.setup_coop_taskrun(),
+    };
+    builder.setup_cqsize(completions);
     builder.build(submissions)
 }
 
 /// Whether this kernel makes such rings, for this process.
 pub(super) fn probe() -> io::Result<()> {
-    kernel(1, 2).map(drop)
+    kernel(1, 2, Work::WhenAsked).map(drop)
 }
 
 impl<'d> Submitter<'d> {
@@ -91,10 +102,16 @@ impl<'d> Submitter<'d> {
     ///
     /// # Errors
     /// Those of io_uring_setup(2).
-    pub(super) fn new(device: BorrowedFd<'d>, bell: BorrowedFd<'d>, entries: usize, kept: &Kept) -> io::Result<Self> {
+    pub(super) fn new(
+        device: BorrowedFd<'d>,
+        bell: BorrowedFd<'d>,
+        entries: usize,
+        work: Work,
+        kept: &Kept,
+    ) -> io::Result<Self> {
         // Submissions are taken at once when they are too many; completions that are too many are kept by the kernel.
         let submissions = u32::try_from(entries.saturating_add(1).clamp(2, 64)).unwrap_or(64).next_power_of_two();
-        let kernel = kernel(submissions, 4 * submissions)?;
+        let kernel = kernel(submissions, 4 * submissions, work)?;
         let offered = Arc::new(Offered { kernel, entries: Mutex::default() });
         kept.add(&offered);
         Ok(Self { offered, device, bell })

@@ -10,16 +10,17 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fusewire_proto::Errno;
-use fusewire_proto::uring::{decode_entry, identify_entry};
+use fusewire_proto::uring::{EntryHeader, decode_entry, identify_entry};
+use fusewire_proto::{DecodeError, Errno};
 
 use super::cpus;
 use super::entry::{Entry, Ids, Parts};
 use super::postponed::Postponed;
 use super::queue::{Member, Queue};
-use super::submit::{Event, Kept, Submitter};
+use super::submit::{Event, Kept, Submitter, Work};
 use super::watch::Watch;
 use crate::context::{Slot, Slots};
+use crate::handler::Manner;
 use crate::transport::{Answer, Service};
 
 /// For how many entries a ring has room. There may be more.
@@ -28,6 +29,7 @@ const ENTRIES: usize = 31;
 const ASIDE: usize = 4096;
 /// Room for the reply to a request whose data stay where they are: an ioctl's at most, in bytes.
 const REPLY_ASIDE: usize = 64 << 10;
+const _: () = assert!(ASIDE <= REPLY_ASIDE);
 
 /// What all who have rings in a session share.
 #[derive(Clone, Copy)]
@@ -66,7 +68,9 @@ pub(super) fn run(
 ) -> Result<(), (io::Error, Option<Entry>)> {
     cpus::stay_on(queue.cpu);
     cpus::let_callers_go_on();
-    let ring = match Submitter::new(shared.device, member.mailbox.bell(), ENTRIES, shared.kept) {
+    // What is stuck in a ring behind a handler that blocks must be within reach of others.
+    let work = if shared.service.manner() == Manner::NeverBlocks { Work::WhenAsked } else { Work::AtAnyTime };
+    let ring = match Submitter::new(shared.device, member.mailbox.bell(), ENTRIES, work, shared.kept) {
         Ok(ring) => ring,
         Err(error) => return Err((error, Some(first))),
     };
@@ -131,35 +135,36 @@ fn answer(shared: &Shared<'_>, slot: &Slot, parts: Parts<'_>, aside: &mut [u8]) 
     let Parts { header, payload } = parts;
     let (commit, unique, opcode) = identify_entry(header);
     let ids = Ids { commit, unique };
-    let service = shared.service;
-    let (entry, incoming) = match decode_entry(header, payload) {
-        Ok(decoded) => decoded,
-        Err(error) => return (ids, service.refuse(opcode, error)),
-    };
     shared.slots.begin_in_ring(slot, unique);
     shared.watch.wake();
-    let size = usize::try_from(entry.payload_size).unwrap_or(usize::MAX);
-    if size > ASIDE {
-        // Data stay where they are, and the reply, which is short then, is moved.
-        let answer = match service.serve(slot, &incoming, aside) {
-            Answer::Body(length) => match (payload.get_mut(..length), aside.get(..length)) {
-                (Some(place), Some(body)) => {
-                    place.copy_from_slice(body);
-                    Answer::Body(length)
-                }
-                _ => Answer::Error(Errno::EIO),
-            },
-            other => other,
+    let served = serve(shared.service, slot, header, payload, aside);
+    (ids, served.unwrap_or_else(|error| shared.service.refuse(opcode, error)))
+}
+
+/// The request and its reply have the payload in common, so one of them goes out of the way: the shorter one.
+fn serve(
+    service: &dyn Service,
+    slot: &Slot,
+    header: &[u8],
+    payload: &mut [u8],
+    aside: &mut [u8],
+) -> Result<Answer, DecodeError> {
+    let size = usize::try_from(EntryHeader::decode(header)?.payload_size).unwrap_or(usize::MAX);
+    if size <= ASIDE && size <= payload.len() {
+        // Names: the reply is made where the kernel takes it from.
+        let (names, _) = aside.split_at_mut(size);
+        names.copy_from_slice(payload.split_at(size).0);
+        let (_, incoming) = decode_entry(header, names)?;
+        return Ok(service.serve(slot, &incoming, payload));
+    }
+    // Data: the reply is short, and is moved when the data are done with.
+    let (_, incoming) = decode_entry(header, payload)?;
+    let answer = service.serve(slot, &incoming, aside);
+    if let Answer::Body(length) = answer {
+        let (Some(place), Some(body)) = (payload.get_mut(..length), aside.get(..length)) else {
+            return Ok(Answer::Error(Errno::EIO));
         };
-        return (ids, answer);
+        place.copy_from_slice(body);
     }
-    // Short names go out of the way, and the reply is made where the kernel takes it from.
-    let (Some(names), Some(place)) = (payload.get(..size), aside.get_mut(..size)) else {
-        return (ids, Answer::Error(Errno::EIO));
-    };
-    place.copy_from_slice(names);
-    match decode_entry(header, place) {
-        Ok((_, incoming)) => (ids, service.serve(slot, &incoming, payload)),
-        Err(error) => (ids, service.refuse(opcode, error)),
-    }
+    Ok(answer)
 }
