@@ -22,6 +22,7 @@ fn start(machine: &Path, last: &str) -> (Child, BufReader<impl Read>, Pid) {
          if [ \"$1\" = metadata ]; then echo '{{\"target_directory\": \"/nonexistent\"}}'; exit 0; fi\n\
          case \"$*\" in *--doc*) exit 0;; esac\n\
          /usr/bin/setsid /bin/sleep 1000 >/dev/null 2>&1 &\n\
+         until read -r name </proc/$!/comm && [ \"$name\" = sleep ]; do :; done\n\
          echo \"left $!\"\n\
          {last}\n"
     );
