@@ -164,15 +164,17 @@ fn dependencies(said: &str) -> Vec<String> {
     said.lines().filter_map(|line| line.trim().strip_prefix("Depends: ")).map(str::to_owned).collect()
 }
 
-/// The parts of a kernel's package: since Linux 6.19 image and modules are in packages of their own, which have the release
-/// in their names, too. The archive may have lost some of an older kernel.
+/// The parts of a kernel's package that are in packages of their own, which have the release in their names, too: image and
+/// modules since Linux 6.19, and some lists since 6.18, where the image's package has what matters of them all the same. The
+/// archive may have lost some of an older kernel.
 fn parts(package: &str, depends: &[String]) -> Result<Vec<String>> {
+    const LISTS: &str = "linux-base-";
     let Some(release) = package.strip_prefix(KERNEL) else { return Ok(Vec::new()) };
     let end = format!("-{release}");
     // What no archive has stands in angle brackets.
-    let lost = depends.iter().find(|name| name.strip_suffix('>').is_some_and(|name| name.ends_with(&end)));
-    if let Some(name) = lost {
-        bail!("fetching the package {package}: the archive does not have its part {}", name.trim_matches(['<', '>']));
+    let mut lost = depends.iter().filter_map(|name| name.strip_prefix('<')?.strip_suffix('>'));
+    if let Some(name) = lost.find(|name| name.ends_with(&end) && !name.starts_with(LISTS)) {
+        bail!("fetching the package {package}: the archive does not have its part {name}");
     }
     Ok(depends.iter().filter(|name| name.ends_with(&end)).cloned().collect())
 }
@@ -249,7 +251,8 @@ mod tests {
             ["base", "binary", "modules"].map(|part| format!("linux-{part}-6.19.1-cloud-amd64")).to_vec()
         );
         assert!(parts("fuse3", &dependencies("fuse3\n  Depends: libc6\n  Depends: <cdebconf>\n")).unwrap().is_empty());
-        let lost = ["<linux-modules-6.19.1-cloud-amd64>".to_owned()];
+        let lost = ["base", "modules"].map(|part| format!("<linux-{part}-6.19.1-cloud-amd64>"));
+        assert!(parts("linux-image-6.19.1-cloud-amd64", &lost[..1]).unwrap().is_empty());
         let error = parts("linux-image-6.19.1-cloud-amd64", &lost).unwrap_err().to_string();
         assert!(error.ends_with("the archive does not have its part linux-modules-6.19.1-cloud-amd64"), "{error}");
     }
