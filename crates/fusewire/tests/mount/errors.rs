@@ -124,13 +124,13 @@ fn a_missing_device_is_said() {
                 failure(&at, &options().device("/dev/fusible").method(method)),
                 "opening /dev/fusible: No such file or directory (os error 2); load the kernel module with modprobe fuse, or in a container pass the device in"
             );
-            assert_eq!(
-                failure(&at, &options().device("/dev/null").method(method)).split(':').next(),
-                Some(match method {
-                    MountMethod::NewApi => "creating the mount",
-                    _ => "calling mount(2)",
-                })
-            );
+            let said = failure(&at, &options().device("/dev/null").method(method));
+            let steps: &[&str] = match method {
+                // The younger kernel looks at the descriptor when it is given: seen on Linux 7.3, and not on 6.18.
+                MountMethod::NewApi => &["creating the mount", "setting mount option fd"],
+                _ => &["calling mount(2)"],
+            };
+            assert!(said.split(':').next().is_some_and(|step| steps.contains(&step)), "{said}");
         }
     });
 }
