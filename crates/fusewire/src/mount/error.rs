@@ -184,7 +184,7 @@ pub enum MountFault {
     },
     /// Mounting takes privilege, and there is no helper that has it.
     #[error(
-        "looking for fusermount3: not found {searched}; install the package fuse3, run as root, or use unshare -Urm"
+        "looking for fusermount3: not found {searched}; install the package fuse3, run as root, or work in a shell of unshare -Urm"
     )]
     NoHelper {
         /// Where it was looked for.

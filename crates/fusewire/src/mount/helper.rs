@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::{AccessFlags, access, geteuid, getuid};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::device;
@@ -94,7 +94,7 @@ pub(super) fn mount(helper: &Path, mountpoint: &Mountpoint, options: &MountOptio
     };
     let failure = Failure { outcome, said: ended.said };
     take_back(helper, mountpoint.path(), before);
-    Err(explain(helper, options, failure))
+    Err(explain(helper, mountpoint.path(), options, failure))
 }
 
 /// Has the helper unmount.
@@ -224,7 +224,7 @@ fn take_back(helper: &Path, mountpoint: &Path, before: Option<Identity>) {
 }
 
 /// Looks for the reason that the helper's refusal most likely has, where it can be seen from here.
-fn explain(helper: &Path, options: &MountOptions, failure: Failure) -> MountFault {
+fn explain(helper: &Path, mountpoint: &Path, options: &MountOptions, failure: Failure) -> MountFault {
     if options.allow_other && !geteuid().is_root() && !user_allow_other() {
         return MountFault::AllowOtherForbidden { helper: helper.to_owned(), config: CONFIG.into() };
     }
@@ -237,11 +237,20 @@ fn explain(helper: &Path, options: &MountOptions, failure: Failure) -> MountFaul
     } else if !setuid {
         format!("; it is not setuid root: have root run chmod u+s {}", one_line(helper))
     } else if rustix::thread::no_new_privs().unwrap_or(false) {
-        "; this process may not gain privileges (no_new_privs), so mount as root or use unshare -Urm".to_owned()
+        "; this process may not gain privileges (no_new_privs), so mount as root or work in a shell of unshare -Urm"
+            .to_owned()
+    } else if !may_mount_on(mountpoint) {
+        "; an ordinary user mounts on a directory of their own, so give one that this user may write to".to_owned()
     } else {
         String::new()
     };
     MountFault::Helper { helper: helper.to_owned(), outcome: failure.outcome, said: failure.said, advice }
+}
+
+/// Whether the helper lets this user mount there: on what they may write to, and on a sticky directory only if it is theirs.
+fn may_mount_on(mountpoint: &Path) -> bool {
+    let others_sticky = |found: fs::Metadata| found.mode() & 0o1000 != 0 && found.uid() != getuid().as_raw();
+    access(mountpoint, AccessFlags::W_OK).is_ok() && !fs::metadata(mountpoint).is_ok_and(others_sticky)
 }
 
 /// Whether ordinary users may mount with `allow_other`. A configuration that cannot be read allows nothing.

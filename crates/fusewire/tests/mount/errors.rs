@@ -209,7 +209,7 @@ fn a_missing_helper_is_said() {
 fn no_helper() {
     let text = failure(&argument(0), &options());
     assert!(text.starts_with("looking for fusermount3: not found on PATH="), "{text}");
-    assert!(text.ends_with("; install the package fuse3, run as root, or use unshare -Urm"), "{text}");
+    assert!(text.ends_with("; install the package fuse3, run as root, or work in a shell of unshare -Urm"), "{text}");
     let helper = Path::new("/nowhere/fusermount3");
     assert_eq!(
         failure(&argument(0), &options().helper(helper)),
@@ -241,7 +241,7 @@ fn no_setuid() {
 }
 
 #[test]
-fn a_mountpoint_of_somebody_else_is_said_in_the_helpers_words() {
+fn a_mountpoint_of_somebody_else_is_said_in_the_helpers_words_with_advice() {
     Stage::run(|stage| {
         stage.device_mode(0o666);
         let at = stage.directory("mnt");
@@ -254,7 +254,8 @@ fn not_writable() {
     assert_eq!(
         failure(&at, &options()),
         format!(
-            "running /usr/bin/fusermount3: exit status: 1: fusermount3: user has no write access to mountpoint {}",
+            "running /usr/bin/fusermount3: exit status: 1: fusermount3: user has no write access to mountpoint {}; an ordinary \
+             user mounts on a directory of their own, so give one that this user may write to",
             at.display()
         )
     );
