@@ -219,7 +219,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Asks for the numbers of the whole filesystem.
     ///
-    /// The default says that nothing is known but the longest name, so that df(1) has an answer.
+    /// The default knows nothing but the longest name, so that df(1) has an answer at all.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -229,7 +229,7 @@ pub trait Filesystem: Send + Sync {
 
     /// The last reference to an open file is gone.
     ///
-    /// Comes once for each handle; nobody sees the answer.
+    /// Called once for each handle. Nobody sees the answer.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -239,7 +239,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Brings a file to stable storage.
     ///
-    /// With `ENOSYS`, the default, fsync(2) succeeds without asking again.
+    /// With `ENOSYS`, the default, fsync(2) succeeds, and nobody is asked again.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -259,7 +259,8 @@ pub trait Filesystem: Send + Sync {
 
     /// Reads an extended attribute, or asks how long it is.
     ///
-    /// `ENODATA` if it is not there; `out` knows whether the value or its length is wanted, and gives `ERANGE`.
+    /// Give `out` the value. It knows whether the value is wanted or only its length, and answers `ERANGE` if there is no room.
+    /// `ENODATA` if there is no such attribute.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -269,7 +270,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Lists the names of the extended attributes, or asks how long the list is.
     ///
-    /// The list is names with a NUL behind each; `out` knows whether it or its length is wanted.
+    /// Give `out` the names, with a NUL behind each. It knows whether the list is wanted or only its length.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -289,7 +290,7 @@ pub trait Filesystem: Send + Sync {
 
     /// A file descriptor of an open file is closed.
     ///
-    /// Comes for every close(2), whose caller sees an error. With `ENOSYS`, the default, the kernel never asks again.
+    /// Called for every close(2), whose caller sees an error. With `ENOSYS`, the default, the kernel never asks again.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -310,7 +311,8 @@ pub trait Filesystem: Send + Sync {
 
     /// Lists names of an open directory.
     ///
-    /// Push entries from the one behind `op.offset` on until `out` is full. None at all is the end.
+    /// Push entries, beginning with the one behind `op.offset`, until `out` is full or there are no more. To push none at all
+    /// means that this is the end.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -320,7 +322,7 @@ pub trait Filesystem: Send + Sync {
 
     /// The last reference to an open directory is gone.
     ///
-    /// Comes once for each handle; nobody sees the answer.
+    /// Called once for each handle. Nobody sees the answer.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -330,7 +332,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Brings a directory to stable storage.
     ///
-    /// With `ENOSYS`, the default, fsync(2) succeeds without asking again.
+    /// With `ENOSYS`, the default, fsync(2) succeeds, and nobody is asked again.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -340,7 +342,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Asks which lock is in the way.
     ///
-    /// Comes if `POSIX_LOCKS` is negotiated.
+    /// Called if `POSIX_LOCKS` is negotiated.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -350,7 +352,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Takes or gives back a lock, without waiting.
     ///
-    /// `EAGAIN` if another lock is in the way. Comes if `POSIX_LOCKS` or `FLOCK_LOCKS` is negotiated.
+    /// `EAGAIN` if another lock is in the way. Called if `POSIX_LOCKS` or `FLOCK_LOCKS` is negotiated.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -360,7 +362,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Takes a lock, and waits for it.
     ///
-    /// May block: it holds a worker meanwhile. `EINTR` when the caller gives up ([`Context::on_interrupt`]).
+    /// It may block, and occupies a worker meanwhile. Answer `EINTR` when the caller gives up ([`Context::on_interrupt`]).
     ///
     /// # Errors
     /// What the caller is to see.
@@ -392,7 +394,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Maps a block of a file to a block of the device (fuseblk mounts).
     ///
-    /// Comes for `fuseblk` mounts only.
+    /// Called for `fuseblk` mounts only.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -423,7 +425,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Brings the cached data that a retrieve notification asked for.
     ///
-    /// Comes after [`Notifier::retrieve`].
+    /// Called after [`Notifier::retrieve`].
     fn notify_reply(&self, cx: &Context<'_>, op: op::NotifyReply<'_>) {}
 
     /// Takes lookups of many nodes back.
@@ -447,7 +449,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Lists names of an open directory and looks each one up.
     ///
-    /// As `readdir`, with a lookup of each entry: adds one to the lookup count of every node that is pushed with one. Comes if
+    /// As `readdir`, with a lookup of each entry: adds one to the lookup count of every node that is pushed with one. Called if
     /// `DO_READDIRPLUS` is negotiated.
     ///
     /// # Errors
@@ -496,7 +498,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Maps a part of a file into the shared window (virtio-fs).
     ///
-    /// Comes from virtio-fs only.
+    /// Called for virtio-fs only.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -506,7 +508,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Takes mappings out of the shared window (virtio-fs).
     ///
-    /// Comes from virtio-fs only.
+    /// Called for virtio-fs only.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -516,7 +518,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Brings the whole filesystem to stable storage (virtio-fs).
     ///
-    /// Comes from virtio-fs only.
+    /// Called for virtio-fs only.
     ///
     /// # Errors
     /// What the caller is to see.
@@ -537,7 +539,7 @@ pub trait Filesystem: Send + Sync {
 
     /// Asks for the attributes that only statx(2) has.
     ///
-    /// Comes when the time of creation is asked for. With `ENOSYS`, the default, the kernel uses `getattr`.
+    /// Called when the time of creation is asked for. With `ENOSYS`, the default, the kernel uses `getattr`.
     ///
     /// # Errors
     /// What the caller is to see.
