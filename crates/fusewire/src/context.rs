@@ -12,6 +12,7 @@ use std::task::Poll;
 use fusewire_proto::ext::{Extensions, SecurityContext};
 use fusewire_proto::{Gid, Negotiated, Pid, RequestHeader, Uid, Unique};
 
+use crate::caller;
 use crate::transport::Transport;
 
 /// The circumstances of a request.
@@ -77,6 +78,13 @@ impl<'a> Context<'a> {
     /// Groups of the caller that came along with a request that makes an inode, with `CREATE_SUPP_GROUP`.
     pub fn groups(&self) -> impl Iterator<Item = Gid> + use<'a> {
         self.extensions.groups()
+    }
+
+    /// The supplementary groups of the caller, as `/proc` tells them now: reading that costs more than most operations, so ask only
+    /// when the answer depends on it. None if the caller is gone or cannot be seen from here.
+    #[must_use]
+    pub fn supplementary_groups(&self) -> Vec<Gid> {
+        caller::supplementary_groups(self.pid())
     }
 
     /// Security contexts that came along with a request that makes an inode, with `SECURITY_CTX`.

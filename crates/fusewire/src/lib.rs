@@ -49,6 +49,7 @@
 
 mod async_filesystem;
 mod backing;
+mod caller;
 mod context;
 mod dispatch;
 mod filesystem;

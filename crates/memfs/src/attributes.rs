@@ -1,7 +1,5 @@
 //! Changing attributes, extended ones included, and what that does to others.
 
-use std::fs;
-
 use fusewire::op::SetTime;
 use fusewire::{Attr, Context, Errno, Gid, SetxattrFlags, Uid, op, reply, sink};
 
@@ -164,10 +162,5 @@ pub(crate) fn clear_privileges(cx: &Context<'_>, state: &mut State, space: &Spac
 
 /// Whether the caller is in a group, or root. Asks the system only if it is not the caller's first group.
 fn is_in_group(cx: &Context<'_>, gid: Gid) -> bool {
-    if cx.uid() == Some(Uid(0)) || cx.gid() == Some(gid) {
-        return true;
-    }
-    let status = fs::read_to_string(format!("/proc/{}/status", cx.pid())).unwrap_or_default();
-    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
-    groups.split_whitespace().any(|group| group.parse() == Ok(gid.0))
+    cx.uid() == Some(Uid(0)) || cx.gid() == Some(gid) || cx.supplementary_groups().contains(&gid)
 }

@@ -114,7 +114,10 @@ impl MemFs {
         let state = parent.read();
         let node = state.directory()?.find(name).ok_or(Errno::ENOENT)?;
         let mut file = node.write();
-        file.file()?;
+        if file.file().is_err() {
+            // The kernel looks again, and does with it what is to be done.
+            return Err(Errno::ESTALE);
+        }
         if flags.contains(libc::O_TRUNC) {
             file.file_mut()?.truncate(0, &self.space)?;
             file.modified();

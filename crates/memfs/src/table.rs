@@ -24,7 +24,7 @@ impl Table {
     }
 
     fn shard(&self, id: u64) -> Option<&Shard> {
-        let index = usize::try_from(id % 64).unwrap_or(0);
+        let index = usize::try_from(id % SHARDS as u64).unwrap_or(0);
         self.shards.get(index)
     }
 

@@ -36,12 +36,16 @@ pub(crate) fn command() -> Command {
         .value("perms", "RULES", "change permissions as chmod does, as u=rwX:go=rX")
         .value("create-for-user", "USER", "give this user what is made (root)")
         .value("create-for-group", "GROUP", "give this group what is made (root)")
+        .value("create-with-perms", "RULES", "change the permissions of what is made")
         .flag("chown-ignore", "let changes of the owner do nothing")
         .flag("chown-deny", "refuse changes of the owner")
         .flag("chgrp-ignore", "let changes of the group do nothing")
         .flag("chgrp-deny", "refuse changes of the group")
         .flag("chmod-ignore", "let changes of permissions do nothing")
         .flag("chmod-deny", "refuse changes of permissions")
+        .value("chmod-filter", "RULES", "change the permissions that chmod asks for")
+        .flag("delete-deny", "refuse removing files and directories")
+        .flag("rename-deny", "refuse renaming")
         .flag("xattr-none", "show no extended attributes")
         .flag("xattr-ro", "refuse changes of extended attributes")
         .flag("xattr-rw", "let extended attributes be changed (default)")
@@ -73,9 +77,13 @@ fn options(invocation: &Invocation) -> Result<Options, OptionError> {
     options.permissions = invocation.value::<Permissions>("perms")?;
     options.create_for_user = invocation.value::<UserId>("create-for-user")?;
     options.create_for_group = invocation.value::<GroupId>("create-for-group")?;
+    options.create_with_permissions = invocation.value::<Permissions>("create-with-perms")?;
     options.chown = change(invocation, "chown-ignore", "chown-deny")?;
     options.chgrp = change(invocation, "chgrp-ignore", "chgrp-deny")?;
     options.chmod = change(invocation, "chmod-ignore", "chmod-deny")?;
+    options.chmod_filter = invocation.value::<Permissions>("chmod-filter")?;
+    options.deny_delete = invocation.flag("delete-deny");
+    options.deny_rename = invocation.flag("rename-deny");
     options.xattrs = xattrs(invocation)?;
     options.hide_hard_links = invocation.flag("hide-hard-links");
     Ok(options)

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use fusewire::{Context, Errno, Pid};
+use fusewire::{Context, Errno};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io;
@@ -65,6 +65,11 @@ impl Identity {
         self.rights != Rights::Own || self.owner == Owner::default()
     }
 
+    /// Whether what is made is made with the caller's own rights, so that the source checks what the caller may do.
+    pub(crate) fn is_callers(&self) -> bool {
+        self.rights == Rights::Callers && self.owner == Owner::default()
+    }
+
     /// Whether writes of a caller who may not keep suid, sgid and capabilities take them away in the source: it does so for
     /// whoever is not root.
     pub(crate) fn clears_privileges(&self) -> bool {
@@ -90,7 +95,7 @@ impl Identity {
                 done => return done.map_err(errno),
             }
         };
-        let groups = self.groups_of(caller.pid);
+        let groups = self.groups_of(cx);
         if caller.uid.is_root() || groups.is_empty() {
             return Err(errno(refused));
         }
@@ -106,7 +111,7 @@ impl Identity {
         let Some(caller) = self.caller(cx) else {
             return act().map_err(errno);
         };
-        let groups = self.groups_of(caller.pid);
+        let groups = self.groups_of(cx);
         let _acting = Acting::begin(caller, &groups)?;
         act().map_err(errno)
     }
@@ -116,11 +121,10 @@ impl Identity {
     /// # Errors
     /// As [`act`](Self::act).
     pub(crate) fn make<R>(&self, cx: &Context<'_>, bits: u32, make: impl Fn() -> io::Result<R>) -> Result<R, Errno> {
-        let named = self.rights == Rights::Names || (self.rights == Rights::Callers && self.owner != Owner::default());
+        let named = self.rights != Rights::Own && !self.is_callers();
         match self.ids(cx).filter(|_| named) {
             Some((uid, gid)) => {
-                let caller =
-                    Caller { uid: self.owner.uid.unwrap_or(uid), gid: self.owner.gid.unwrap_or(gid), pid: cx.pid() };
+                let caller = Caller { uid: self.owner.uid.unwrap_or(uid), gid: self.owner.gid.unwrap_or(gid) };
                 let _acting = Acting::begin_in_name(caller)?;
                 make().map_err(errno)
             }
@@ -147,13 +151,13 @@ impl Identity {
         }
         let (uid, gid) = self.ids(cx)?;
         let own = uid.is_root() && gid.is_root();
-        (!own).then(|| Caller { uid, gid, pid: cx.pid() })
+        (!own).then_some(Caller { uid, gid })
     }
 
-    /// The supplementary groups of a caller, as they are in the source.
-    fn groups_of(&self, pid: Pid) -> Vec<Gid> {
-        let groups = groups_of(pid).into_iter();
-        groups.map(|group| Gid::from_raw(self.map.source_group(group.as_raw()))).collect()
+    /// The supplementary groups of the caller, as they are in the source.
+    fn groups_of(&self, cx: &Context<'_>) -> Vec<Gid> {
+        let groups = cx.supplementary_groups().into_iter();
+        groups.map(|group| Gid::from_raw(self.map.source_group(group.0))).collect()
     }
 }
 
@@ -170,7 +174,6 @@ pub(crate) fn errno(error: io::Errno) -> Errno {
 struct Caller {
     uid: Uid,
     gid: Gid,
-    pid: Pid,
 }
 
 thread_local! {
@@ -239,20 +242,6 @@ pub(crate) fn as_ordinary_writer<R>(act: impl FnOnce() -> R) -> io::Result<R> {
     Ok(result)
 }
 
-/// The supplementary groups of a process or thread; none if it is gone or cannot be seen.
-fn groups_of(pid: Pid) -> Vec<Gid> {
-    if pid.0 == 0 {
-        return Vec::new();
-    }
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    parse_groups(&status)
-}
-
-fn parse_groups(status: &str) -> Vec<Gid> {
-    let line = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
-    line.split_ascii_whitespace().filter_map(|group| group.parse().ok()).map(Gid::from_raw).collect()
-}
-
 /// Makes `mask` the umask of this thread, for an inode that is made next: the source knows whether a default ACL takes its
 /// place.
 ///
@@ -275,14 +264,6 @@ pub(crate) fn set_umask(mask: u32) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn groups_are_found_in_a_status_file() {
-        let raw = |text| parse_groups(text).into_iter().map(Gid::as_raw).collect::<Vec<_>>();
-        assert_eq!(raw("Name:\tx\nGroups:\t4 24 1000 \nNStgid:\t1\n"), [4, 24, 1000]);
-        assert_eq!(raw("Groups:\t \n"), [0_u32; 0]);
-        assert_eq!(raw(""), [0_u32; 0]);
-    }
 
     #[test]
     fn umask_of_one_thread_is_not_that_of_another() {

@@ -34,19 +34,37 @@ fn mode(bits: u32) -> Mode {
     Mode::from_bits_truncate(bits & PERMISSIONS)
 }
 
+/// What something is to be made with.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// Permission bits.
+    mode: u32,
+    umask: u32,
+}
+
 impl Mirror {
-    /// Makes something in `op.parent` with the rights and the umask of the caller, then looks it up.
+    /// Makes something of this type in `parent` with the rights and the umask of the caller, then looks it up.
     fn make(
         &self,
         cx: &Context<'_>,
-        parent: &Held,
-        name: &Name,
-        (bits, umask): (u32, u32),
-        make: impl Fn() -> io::Result<()>,
+        (parent, name): (&Held, &Name),
+        (kind, asked): (FileType, Asked),
+        make: impl Fn(Mode) -> io::Result<()>,
     ) -> Result<reply::Entry, Errno> {
-        set_umask(umask)?;
-        self.identity.make(cx, bits, make)?;
+        let mode = self.mode_of_new(kind, asked)?;
+        self.identity.make(cx, mode.bits(), || make(mode))?;
         self.open_child(parent, name)
+    }
+
+    /// The permission bits to make something with; sets the umask.
+    fn mode_of_new(&self, kind: FileType, asked: Asked) -> Result<Mode, Errno> {
+        let Some(rules) = &self.options.create_with_permissions else {
+            set_umask(asked.umask)?;
+            return Ok(mode(asked.mode));
+        };
+        // They have the last word.
+        set_umask(0)?;
+        Ok(mode(rules.apply(kind.as_raw_mode() | asked.mode & PERMISSIONS & !asked.umask)))
     }
 
     fn open_file(&self, cx: &Context<'_>, inode: &Held, op: &op::Open) -> Result<OpenFile, Errno> {
@@ -106,8 +124,18 @@ impl Mirror {
         let map = &self.options.map;
         op.uid = decide(self.options.chown, op.uid)?.map(|uid| Uid(map.source_user(uid.0)));
         op.gid = decide(self.options.chgrp, op.gid)?.map(|gid| Gid(map.source_group(gid.0)));
-        op.mode = decide(self.options.chmod, op.mode)?;
+        let filter = |mode| self.options.chmod_filter.as_ref().map_or(mode, |rules| rules.apply(mode));
+        op.mode = decide(self.options.chmod, op.mode)?.map(filter);
         Ok(())
+    }
+
+    /// Removes a name.
+    fn remove(&self, cx: &Context<'_>, (parent, name): (&Held, &Name), flags: AtFlags) -> Result<reply::Done, Errno> {
+        if self.options.deny_delete {
+            return Err(Errno::EPERM);
+        }
+        self.identity.act(cx, || unlinkat(parent, name.as_os_str(), flags))?;
+        Ok(reply::Done)
     }
 
     fn copy(&self, cx: &Context<'_>, op: &op::CopyFileRange64) -> Result<u64, Errno> {
@@ -139,12 +167,14 @@ impl Mirror {
     }
 
     /// chown(2) to nobody, which takes suid and sgid away, comes as a change of nothing; and so does a write before which the kernel would
-    /// have the filesystem clear them. For the owner both come to the same; what others mean cannot be told.
+    /// have the filesystem clear them. For the owner both come to the same; what others mean cannot be told, and they leave alone what
+    /// has them.
     fn change_nothing(&self, cx: &Context<'_>, inode: &Held) -> Result<(), Errno> {
         let stat = fstat(inode).map_err(errno)?;
-        let privileged = stat.st_mode & (libc::S_ISUID | libc::S_ISGID) != 0;
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let privileged = stat.st_mode & (libc::S_ISUID | libc::S_ISGID) != 0 && !directory;
         let owner = cx.uid().is_some_and(|uid| uid != Uid(0) && self.options.map.source_user(uid.0) == stat.st_uid);
-        if !privileged || !owner || FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        if privileged && !owner {
             return Ok(());
         }
         self.identity.act_with_groups(cx, || chownat(inode, c"", None, None, AtFlags::EMPTY_PATH))
@@ -173,6 +203,9 @@ impl fusewire::Filesystem for Mirror {
             InitFlags::DO_READDIRPLUS
                 | InitFlags::READDIRPLUS_AUTO
                 | InitFlags::DONT_MASK
+                // An empty file that is opened with O_TRUNC is changed, one that truncate(2) makes empty once more perhaps not: by itself,
+                // the kernel would not tell which it is.
+                | InitFlags::ATOMIC_O_TRUNC
                 | InitFlags::DIRECT_IO_ALLOW_MMAP,
         );
         if self.identity.clears_privileges() {
@@ -226,16 +259,17 @@ impl fusewire::Filesystem for Mirror {
 
     fn setattr(&self, cx: &Context<'_>, mut op: op::Setattr) -> Result<reply::Attributes, Errno> {
         let inode = self.inode(op.node)?;
+        let times = if op.ctime.is_some() { attributes::take_times(&mut op) } else { None };
+        let nothing = times.is_none() && op == op::Setattr::new(op.node);
         self.permit(&mut op)?;
         let file = op.handle.and_then(|handle| self.files.get(handle));
         let writable = file.as_ref().and_then(|file| file.writable());
-        let times = if op.ctime.is_some() { attributes::take_times(&mut op) } else { None };
         let change = || attributes::change(&self.reopener, inode.as_fd(), writable, &op);
         if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(has_sgid) {
             self.identity.act_with_groups(cx, change)?;
         } else if op.size.is_some() {
             self.change_data(cx, &inode, change)?;
-        } else if times.is_none() && op == op::Setattr::new(op.node) {
+        } else if nothing {
             self.change_nothing(cx, &inode)?;
         } else {
             self.identity.act(cx, change)?;
@@ -261,29 +295,30 @@ impl fusewire::Filesystem for Mirror {
     fn mknod(&self, cx: &Context<'_>, op: op::Mknod<'_>) -> Result<reply::Entry, Errno> {
         let parent = self.inode(op.parent)?;
         let kind = FileType::from_raw_mode(op.mode);
-        let make = || mknodat(&parent, op.name.as_os_str(), kind, mode(op.mode), u64::from(op.rdev));
-        self.make(cx, &parent, op.name, (op.mode, op.umask), make)
+        let asked = Asked { mode: op.mode, umask: op.umask };
+        let make = |mode| mknodat(&parent, op.name.as_os_str(), kind, mode, u64::from(op.rdev));
+        self.make(cx, (&parent, op.name), (kind, asked), make)
     }
 
     fn mkdir(&self, cx: &Context<'_>, op: op::Mkdir<'_>) -> Result<reply::Entry, Errno> {
         let parent = self.inode(op.parent)?;
-        let make = || mkdirat(&parent, op.name.as_os_str(), mode(op.mode));
-        self.make(cx, &parent, op.name, (op.mode, op.umask), make)
+        let asked = Asked { mode: op.mode, umask: op.umask };
+        let make = |mode| mkdirat(&parent, op.name.as_os_str(), mode);
+        self.make(cx, (&parent, op.name), (FileType::Directory, asked), make)
     }
 
     fn unlink(&self, cx: &Context<'_>, op: op::Unlink<'_>) -> Result<reply::Done, Errno> {
-        let parent = self.inode(op.parent)?;
-        self.identity.act(cx, || unlinkat(&parent, op.name.as_os_str(), AtFlags::empty()))?;
-        Ok(reply::Done)
+        self.remove(cx, (&self.inode(op.parent)?, op.name), AtFlags::empty())
     }
 
     fn rmdir(&self, cx: &Context<'_>, op: op::Rmdir<'_>) -> Result<reply::Done, Errno> {
-        let parent = self.inode(op.parent)?;
-        self.identity.act(cx, || unlinkat(&parent, op.name.as_os_str(), AtFlags::REMOVEDIR))?;
-        Ok(reply::Done)
+        self.remove(cx, (&self.inode(op.parent)?, op.name), AtFlags::REMOVEDIR)
     }
 
     fn rename2(&self, cx: &Context<'_>, op: op::Rename2<'_>) -> Result<reply::Done, Errno> {
+        if self.options.deny_rename {
+            return Err(Errno::EPERM);
+        }
         let (from, to) = (self.inode(op.parent)?, self.inode(op.new_parent)?);
         let (name, new_name) = (op.name.as_os_str(), op.new_name.as_os_str());
         self.identity.act(cx, || {
@@ -315,25 +350,30 @@ impl fusewire::Filesystem for Mirror {
 
     fn create(&self, cx: &Context<'_>, op: op::Create<'_>) -> Result<reply::Created, Errno> {
         let parent = self.inode(op.parent)?;
-        set_umask(op.umask)?;
-        let exclusive = if op.flags.contains(libc::O_EXCL) { OFlags::EXCL } else { OFlags::empty() };
+        let mode = self.mode_of_new(FileType::RegularFile, Asked { mode: op.mode, umask: op.umask })?;
+        let asked = op.flags.contains(libc::O_EXCL);
+        // The kernel takes what this opens for made just now, and does not check it. If the name has come up since it looked, and the
+        // source does not check it for the caller either, the kernel has to look again.
+        let exclusive = if asked || !self.identity.is_callers() { OFlags::EXCL } else { OFlags::empty() };
         let flags = source_flags(op.flags);
         let flags = if self.gathers_writes() { readable(flags) } else { flags };
         // Not to wait if the name has come up since the kernel looked, and is a fifo.
         let how = flags | exclusive | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let make = || self.pruner.make_room(|| openat(&parent, op.name.as_os_str(), how, mode(op.mode)));
-        let file = self.identity.make(cx, op.mode, make)?;
-        self.created(OpenFile::new(file, flags))
+        let make = || self.pruner.make_room(|| openat(&parent, op.name.as_os_str(), how, mode));
+        match self.identity.make(cx, mode.bits(), make) {
+            Err(Errno::EEXIST) if !asked => Err(Errno::ESTALE),
+            made => self.created(OpenFile::new(made?, flags)),
+        }
     }
 
     fn tmpfile(&self, cx: &Context<'_>, op: op::Tmpfile) -> Result<reply::Created, Errno> {
         let parent = self.inode(op.parent)?;
-        set_umask(op.umask)?;
+        let mode = self.mode_of_new(FileType::RegularFile, Asked { mode: op.mode, umask: op.umask })?;
         let exclusive = if op.flags.contains(libc::O_EXCL) { OFlags::EXCL } else { OFlags::empty() };
         let flags = source_flags(op.flags) - OFlags::TMPFILE;
         let how = flags | exclusive | OFlags::TMPFILE;
-        let make = || openat(&parent, c".", how, mode(op.mode));
-        let file = self.identity.make(cx, op.mode, make)?;
+        let make = || openat(&parent, c".", how, mode);
+        let file = self.identity.make(cx, mode.bits(), make)?;
         self.created(OpenFile::new(file, flags))
     }
 

@@ -75,12 +75,20 @@ pub struct Options {
     pub create_for_user: Option<UserId>,
     /// What is made belongs to this group in the source. Needs root.
     pub create_for_group: Option<GroupId>,
+    /// How the permission bits of what is made differ from those that its maker asks for.
+    pub create_with_permissions: Option<Permissions>,
     /// What becomes of a change of the owner.
     pub chown: Change,
     /// What becomes of a change of the group.
     pub chgrp: Change,
     /// What becomes of a change of the mode.
     pub chmod: Change,
+    /// How the permission bits that a change of the mode sets differ from those that are asked for.
+    pub chmod_filter: Option<Permissions>,
+    /// Whether removing files and directories is refused, with `EPERM`. A rename may replace them all the same.
+    pub deny_delete: bool,
+    /// Whether renaming is refused, with `EPERM`.
+    pub deny_rename: bool,
     /// Which extended attributes there are.
     pub xattrs: Xattrs,
     /// Whether files with several names show a link count of 1, so that programs take each name for a file of its own.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fusewire::mount::MountOptions;
 use fusewire::{Mounted, SessionConfig};
-use mirrorfs::{Change, GroupId, Mirror, Options, UserId, Xattrs};
+use mirrorfs::{CacheMode, Change, GroupId, Mirror, Options, UserId, Xattrs};
 use rustix::fs::{Gid, Uid, XattrFlags};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -208,6 +208,41 @@ fn changes_of_owner_group_and_mode_are_ignored_or_denied() {
 }
 
 #[test]
+fn permissions_of_what_is_made_and_of_changes_follow_rules() {
+    let stage = Stage::with(|options| {
+        options.create_with_permissions = Some("g=rwX:o=".parse().expect("rules"));
+        options.chmod_filter = Some("o=".parse().expect("rules"));
+    });
+    as_user(USER, || {
+        // Whatever the umask is.
+        File::create(stage.shown("made")).expect("making");
+        fs::create_dir(stage.shown("directory")).expect("making");
+    });
+    assert_eq!((permissions(&stage.source("made")), permissions(&stage.source("directory"))), (0o660, 0o770));
+    fs::set_permissions(stage.shown("made"), fs::Permissions::from_mode(0o777)).expect("changing it");
+    assert_eq!(permissions(&stage.source("made")), 0o770);
+    let plain = Stage::with(|_| {});
+    File::create(plain.shown("made")).expect("making");
+    assert_ne!(permissions(&plain.source("made")), 0o660);
+    fs::set_permissions(plain.shown("file"), fs::Permissions::from_mode(0o777)).expect("changing it");
+    assert_eq!(permissions(&plain.source("file")), 0o777);
+}
+
+#[test]
+fn removing_and_renaming_can_be_denied() {
+    let names = |stage: &Stage| (stage.source("file").exists(), stage.source("directory").exists());
+    for (deny_delete, deny_rename) in [(true, false), (false, true)] {
+        let stage = Stage::with(|options| (options.deny_delete, options.deny_rename) = (deny_delete, deny_rename));
+        fs::create_dir(stage.source("directory")).expect("a directory");
+        let refused = |denied: bool| denied.then_some(libc::EPERM);
+        assert_eq!(errno(fs::rename(stage.shown("program"), stage.shown("other"))), refused(deny_rename));
+        assert_eq!(errno(fs::remove_file(stage.shown("file"))), refused(deny_delete));
+        assert_eq!(errno(fs::remove_dir(stage.shown("directory"))), refused(deny_delete));
+        assert_eq!(names(&stage), (deny_delete, deny_delete));
+    }
+}
+
+#[test]
 fn extended_attributes_can_be_left_out_or_protected() {
     let set = |stage: &Stage| rustix::fs::setxattr(stage.shown("file"), "user.new", b"1", XattrFlags::empty()).err();
     let read = |stage: &Stage| {
@@ -248,6 +283,25 @@ fn closed_directory_of_another_stays_closed() {
         assert_eq!(errno(fs::remove_file(stage.shown("closed/secret"))), Some(libc::EACCES));
         assert_eq!(errno(fs::write(stage.shown("program"), "")), Some(libc::EACCES));
     });
+}
+
+#[test]
+fn file_that_came_up_unseen_is_not_opened_unchecked_when_it_is_to_be_made() {
+    let shown = |options: &mut Options| options.permissions = Some("u+".parse().expect("rules"));
+    let given: fn(&mut Options) = |options| options.create_for_user = Some(UserId(OTHER));
+    for change in [&shown as &dyn Fn(&mut Options), &given, &|_: &mut Options| {}] {
+        let stage = Stage::with(|options| {
+            options.cache = CacheMode::Always;
+            change(options);
+        });
+        assert_eq!(errno(fs::metadata(stage.shown("secret"))), Some(libc::ENOENT));
+        fs::write(stage.source("secret"), "content").expect("a file");
+        fs::set_permissions(stage.source("secret"), fs::Permissions::from_mode(0o600)).expect("its mode");
+        let open = || File::options().read(true).write(true).create(true).truncate(false).open(stage.shown("secret"));
+        assert_eq!(errno(as_user(USER, open)), Some(libc::EACCES));
+        // Who may open it finds it.
+        assert_eq!(io::read_to_string(open().expect("opening")).expect("reading"), "content");
+    }
 }
 
 #[test]
