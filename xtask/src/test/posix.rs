@@ -56,11 +56,11 @@ pub(super) fn run(run: &Run<'_>, _: &Suite) -> Result<Vec<Case>> {
 /// What can run, whether it does in this form or not.
 pub(super) fn list(run: &Run<'_>) -> Result<Vec<Name>> {
     let mut names = Vec::new();
-    for ground in GROUNDS.iter().filter(|ground| ground.takes_part(run.form)) {
-        let tests = ["pjdfstest".to_owned(), "fsx".to_owned()].into_iter();
-        let programs = programs::chosen(ground, run.form).map(|program| program.name.to_owned());
-        let stressors = stressors::chosen(ground, run.form).map(|stressor| stressor.name());
-        let all = tests.chain(programs).chain(stressors);
+    let tested = |ground: &&Ground| ground.takes_part(run.form) && ground.kind != Kind::Native;
+    for ground in GROUNDS.iter().filter(tested) {
+        // Which cases it has, pjdfstest tells when it runs.
+        let whole = ground.users.iter().map(|who| pjdfstest::prefix(*who));
+        let all = whole.chain(own_cases(ground, run.form));
         names.extend(all.map(|test| Name { binary: ground.name.to_owned(), test }));
     }
     let wanted = |name: &Name| run.filter.is_none_or(|filter| name.to_string().contains(filter));
@@ -68,11 +68,26 @@ pub(super) fn list(run: &Run<'_>) -> Result<Vec<Name>> {
     Ok(names)
 }
 
+/// The cases on a filesystem, but for those of pjdfstest.
+fn own_cases(ground: &'static Ground, form: Form) -> Vec<String> {
+    let mut cases: Vec<String> = fsx::chosen(ground).map(|way| way.name.to_owned()).collect();
+    cases.extend(programs::chosen(ground, form).map(|program| program.name.to_owned()));
+    cases.extend(stressors::chosen(ground, form).map(|stressor| stressor.name()));
+    cases.extend(crash::chosen(ground, form).map(crash::name));
+    if ground.kind != Kind::Native {
+        cases.push(ground::TO_THE_END.to_owned());
+    }
+    cases
+}
+
 fn run_inside(orders: &Orders<'_>) -> Result<Vec<Case>> {
     let stage = Stage::new(orders)?;
     let mut judge = Judge::new(known::read(&stage.workspace)?);
     let mut cases = Vec::new();
     for ground in GROUNDS.iter().filter(|ground| ground.takes_part(orders.form)) {
+        if !concerns(&stage, ground, &judge) {
+            continue;
+        }
         let start = Instant::now();
         let found = run_on(&stage, ground, &mut judge).with_context(|| format!("testing {}", ground.name))?;
         if ground.kind == Kind::Native {
@@ -86,6 +101,13 @@ fn run_inside(orders: &Orders<'_>) -> Result<Vec<Case>> {
         cases.extend(judge.unused());
     }
     Ok(cases)
+}
+
+/// Whether a case on this filesystem is asked for. The kernel's own are asked in any case: what passes there must pass.
+fn concerns(stage: &Stage<'_>, ground: &'static Ground, judge: &Judge) -> bool {
+    ground.kind == Kind::Native
+        || own_cases(ground, stage.form).iter().any(|case| stage.wants(&format!("{} {case}", ground.name)))
+        || ground.users.iter().any(|who| pjdfstest::concerns(stage, ground, *who, judge))
 }
 
 /// What did not pass, and what took long: a run lasts too long to wait for its end.
@@ -107,14 +129,16 @@ fn run_on(stage: &Stage<'_>, ground: &'static Ground, judge: &mut Judge) -> Resu
     };
     let mut cases = Vec::new();
     for who in ground.users {
-        cases.extend(pjdfstest::run(stage, &standing, *who, judge)?);
+        if pjdfstest::concerns(stage, ground, *who, judge) {
+            cases.extend(pjdfstest::run(stage, &standing, *who, judge)?);
+        }
     }
     if ground.kind != Kind::Native {
         cases.extend(fsx::run(stage, &standing, judge)?);
         cases.extend(programs::run(stage, &standing, judge)?);
         cases.extend(stressors::run(stage, &standing, judge)?);
         cases.extend(crash::run(stage, &mut standing, judge)?);
-        cases.extend(standing.end(stage));
+        cases.push(standing.end());
     }
     Ok(cases)
 }

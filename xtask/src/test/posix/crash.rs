@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::Form;
-use super::ground::{Kind, Standing};
+use super::ground::{Ground, Kind, Standing};
 use super::judge::{Judge, Named};
 use super::programs::{QUICK, run_script};
 use super::stage::{Stage, Who};
@@ -37,27 +37,35 @@ const ROWS: usize = 100;
 /// The ways in which a database goes about its journal.
 const MODES: [&str; 2] = ["wal", "delete"];
 
-/// Runs it on filesystems that have their data elsewhere.
+/// The modes in which it runs on this filesystem: all, if that has its data elsewhere.
+pub(super) fn chosen(ground: &Ground, form: Form) -> impl Iterator<Item = &'static str> {
+    let runs = ground.outlives_its_daemon() && (ground.kind == Kind::Tested || form == Form::Full);
+    MODES.into_iter().filter(move |_| runs)
+}
+
+/// The case of a mode.
+pub(super) fn name(mode: &str) -> String {
+    format!("sqlite3 in mode {mode} keeps what it acknowledged when the daemon is killed")
+}
+
+/// Runs it.
 pub(super) fn run(stage: &Stage<'_>, standing: &mut Standing, judge: &mut Judge) -> Result<Vec<Case>> {
     let ground = standing.ground;
-    if !ground.outlives_its_daemon() || (ground.kind != Kind::Tested && stage.form == Form::Quick) {
-        return Ok(Vec::new());
-    }
     let mut cases = Vec::new();
-    for mode in MODES {
-        let case = format!("sqlite3 in mode {mode} keeps what it acknowledged when the daemon is killed");
-        let name = format!("{} {case}", ground.name);
-        if !stage.wants(&name) {
+    for mode in chosen(ground, stage.form) {
+        let case = name(mode);
+        let full = format!("{} {case}", ground.name);
+        if !stage.wants(&full) {
             continue;
         }
         if let Some(reason) = stage.lacks(&["sqlite3"])? {
-            cases.push(left_out(name, reason));
+            cases.push(left_out(full, reason));
             continue;
         }
         let start = Instant::now();
-        let outcome = kill_and_look(stage, standing, mode, &name)?;
+        let outcome = kill_and_look(stage, standing, mode, &full)?;
         let outcome = judge.judge(Named { ground: ground.name, case: &case }, outcome);
-        cases.push(Case { name, outcome, time: Some(start.elapsed()) });
+        cases.push(Case { name: full, outcome, time: Some(start.elapsed()) });
     }
     Ok(cases)
 }

@@ -1,7 +1,7 @@
 //! What a result means: it is held against what the kernel's own filesystems do in the same run, and against the list of
 //! what is known. It runs nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::known::{FILE, Known};
 use crate::test::report::{Case, Outcome};
@@ -11,8 +11,8 @@ pub(super) struct Judge {
     known: Vec<Known>,
     /// Numbers of the entries of the list that met a case.
     met: HashSet<usize>,
-    /// Names of cases that pass on a filesystem of the kernel.
-    native: HashSet<String>,
+    /// Names of cases that ran on a filesystem of the kernel, and whether they pass on one.
+    native: HashMap<String, bool>,
 }
 
 /// What a name stands for.
@@ -25,19 +25,22 @@ pub(super) struct Named<'a> {
 
 impl Judge {
     pub(super) fn new(known: Vec<Known>) -> Self {
-        Self { known, met: HashSet::new(), native: HashSet::new() }
+        Self { known, met: HashSet::new(), native: HashMap::new() }
     }
 
     /// A case came out like this on a filesystem of the kernel.
     pub(super) fn learn(&mut self, case: &str, outcome: &Outcome) {
-        if *outcome == Outcome::Passed {
-            self.native.insert(case.to_owned());
-        }
+        *self.native.entry(case.to_owned()).or_default() |= *outcome == Outcome::Passed;
+    }
+
+    /// The names of the cases that ran on a filesystem of the kernel.
+    pub(super) fn known_natively(&self) -> impl Iterator<Item = &str> {
+        self.native.keys().map(String::as_str)
     }
 
     /// As [`judge`](Self::judge), where what passes on neither of the kernel's filesystems says nothing.
     pub(super) fn judge_by_native(&mut self, named: Named<'_>, outcome: Outcome) -> Option<Outcome> {
-        let counts = outcome == Outcome::Passed || self.native.contains(named.case);
+        let counts = outcome == Outcome::Passed || self.native.get(named.case).copied().unwrap_or(false);
         if !counts {
             return None;
         }

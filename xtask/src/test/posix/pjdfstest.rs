@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::ground::{Kind, Standing};
+use super::ground::{Ground, Kind, Standing};
 use super::judge::{Judge, Named};
 use super::stage::{Ran, Stage, Who};
 use super::tools::{self, PJDFSTEST};
@@ -42,10 +42,22 @@ const READ_ONLY: &str = "erofs";
 /// What a case says that is not for ordinary users.
 const FOR_ROOT: &str = "requires root privileges";
 
+/// How the names of its cases begin, as `who` runs them.
+pub(super) fn prefix(who: Who) -> String {
+    format!("pjdfstest {}", who.name())
+}
+
+/// Whether one of its cases is asked for. Their names are known from the kernel's own filesystems, where it ran before.
+pub(super) fn concerns(stage: &Stage<'_>, ground: &Ground, who: Who, judge: &Judge) -> bool {
+    let prefix = prefix(who);
+    let mut known = judge.known_natively().filter(|case| case.starts_with(&prefix));
+    ground.kind == Kind::Native || known.any(|case| stage.wants(&format!("{} {case}", ground.name)))
+}
+
 /// Runs all of it as `who`.
 pub(super) fn run(stage: &Stage<'_>, standing: &Standing, who: Who, judge: &mut Judge) -> Result<Vec<Case>> {
     let ground = standing.ground;
-    let prefix = format!("pjdfstest {}", who.name());
+    let prefix = prefix(who);
     let whole = format!("{} {prefix}", ground.name);
     let program = match tools::find(stage, &PJDFSTEST)? {
         Ok(program) => program,

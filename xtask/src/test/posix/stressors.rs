@@ -92,7 +92,7 @@ pub(super) fn chosen(ground: &Ground, form: Form) -> impl Iterator<Item = &'stat
 /// Runs them, one after another.
 pub(super) fn run(stage: &Stage<'_>, standing: &Standing, judge: &mut Judge) -> Result<Vec<Case>> {
     let ground = standing.ground;
-    let seconds = if stage.form == Form::Full { "4" } else { "1" };
+    let seconds = if stage.form == Form::Full { "2" } else { "1" };
     let mut cases = Vec::new();
     for stressor in chosen(ground, stage.form) {
         let case = stressor.name();
