@@ -153,6 +153,7 @@ fn misbehave(how: Option<&str>) -> Result<()> {
     match how {
         Some("panic") => fs::write("/proc/sysrq-trigger", "c").context("asking the kernel to panic"),
         Some("freeze") => loop {
+            println!("guest: standing still");
             std::thread::park();
         },
         _ => Ok(()),
