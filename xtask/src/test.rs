@@ -146,7 +146,7 @@ impl Args {
     }
 
     fn form(&self) -> posix::Form {
-        // What runs for hours must be asked for.
+        // What runs long must be asked for.
         if self.quick || self.suite.as_deref().is_none_or(|suite| suite == ALL) {
             posix::Form::Quick
         } else {

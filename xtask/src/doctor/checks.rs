@@ -12,7 +12,7 @@ pub(super) const MOUNT: &str = "mount";
 
 /// The checks of what the workspace's own tasks need; a guest's kernel has nothing to do with them.
 pub(super) const OF_THE_WORKSPACE: &[&str] =
-    &["test-user", "nextest", "loop-devices", "stress-ng", "fio", "git", "sqlite3", "qemu", "guest-kernel"];
+    &["test-user", "nextest", "loop-devices", "stress-ng", "fio", "git", "sqlite3", "python3", "qemu", "guest-kernel"];
 
 /// The oldest protocol minor that Fusewire speaks; the kernel must offer at least this.
 const OLDEST_MINOR: u32 = 31;
@@ -47,6 +47,7 @@ pub(super) const ALL: &[Check] = &[
     Check { name: "fio", purpose: "the suite posix", look: |machine| program(machine, "fio", "fio") },
     Check { name: "git", purpose: "the suite posix", look: |machine| program(machine, "git", "git") },
     Check { name: "sqlite3", purpose: "the suite posix", look: |machine| program(machine, "sqlite3", "sqlite3") },
+    Check { name: "python3", purpose: "the suite posix", look: python },
     Check { name: "qemu", purpose: "tests in virtual machines", look: qemu },
     Check { name: "guest-kernel", purpose: "tests in virtual machines", look: guest_kernel },
 ];
@@ -299,6 +300,15 @@ fn program(machine: &Machine, name: &str, package: &str) -> Verdict {
     match machine.programs.iter().find(|path| path.ends_with(name)) {
         Some(path) => Verdict::ok(path.display().to_string()),
         None => Verdict::missing("not on the PATH", format!("as root: apt-get install {package}")),
+    }
+}
+
+/// Debian's own, which every user can run: another one on the PATH may be somebody's alone.
+fn python(machine: &Machine) -> Verdict {
+    let path = "/usr/bin/python3";
+    match machine.path(path).exists() {
+        true => Verdict::ok(path),
+        false => Verdict::missing(format!("{path} is not there"), "as root: apt-get install python3"),
     }
 }
 

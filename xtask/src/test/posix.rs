@@ -35,7 +35,7 @@ const LONG: Duration = Duration::from_secs(2);
 pub(super) enum Form {
     /// Some minutes: every case of pjdfstest, and a little of the rest.
     Quick,
-    /// All of it, which takes hours.
+    /// All of it.
     Full,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn list(run: &Run<'_>) -> Result<Vec<Name>> {
 /// The cases on a filesystem, but for those of pjdfstest.
 fn own_cases(ground: &'static Ground, form: Form) -> Vec<String> {
     let mut cases: Vec<String> = fsx::chosen(ground).map(|way| way.name.to_owned()).collect();
-    cases.extend(programs::chosen(ground, form).map(|program| program.name.to_owned()));
+    cases.extend(programs::names(ground, form).map(str::to_owned));
     cases.extend(stressors::chosen(ground, form).map(|stressor| stressor.name()));
     cases.extend(crash::chosen(ground, form).map(crash::name));
     if ground.kind != Kind::Native {
@@ -133,7 +133,9 @@ fn run_on(stage: &Stage<'_>, ground: &'static Ground, judge: &mut Judge) -> Resu
             cases.extend(pjdfstest::run(stage, &standing, *who, judge)?);
         }
     }
-    if ground.kind != Kind::Native {
+    if ground.kind == Kind::Native {
+        programs::learn(stage, &standing, judge)?;
+    } else {
         cases.extend(fsx::run(stage, &standing, judge)?);
         cases.extend(programs::run(stage, &standing, judge)?);
         cases.extend(stressors::run(stage, &standing, judge)?);

@@ -2,6 +2,8 @@
 //!
 //! What the programs print is of no matter here, only how they end.
 
+mod differences;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use super::judge::{Judge, Named};
 use super::stage::{Ran, Stage, Who};
 use crate::test::left_out;
 use crate::test::report::Case;
+use differences::{DIFFERENCES, Difference, PRELUDE};
 
 /// A program, as a script for `sh -eu`. Variables: `WORKSPACE`; `ASIDE`, a directory elsewhere; `AMOUNT`, which is 1 in the quick
 /// form and 10 in the full one.
@@ -39,6 +42,7 @@ const fn long(name: &'static str, needs: &'static [&'static str], script: &'stat
 }
 
 const FIO: &[&str] = &["fio"];
+const PYTHON: &[&str] = &["python3"];
 
 const PROGRAMS: &[Program] = &[
     quick(
@@ -177,18 +181,40 @@ const PROGRAMS: &[Program] = &[
     ),
 ];
 
-/// Those that run on this filesystem.
-pub(super) fn chosen(ground: &Ground, form: Form) -> impl Iterator<Item = &'static Program> {
+/// The names of those that run on this filesystem.
+pub(super) fn names(ground: &Ground, form: Form) -> impl Iterator<Item = &'static str> {
+    chosen(ground, form).map(|program| program.name).chain(differences(ground, form).map(|difference| difference.name))
+}
+
+fn chosen(ground: &Ground, form: Form) -> impl Iterator<Item = &'static Program> {
     let all = ground.kind == Kind::Tested;
     PROGRAMS.iter().filter(move |program| all && (program.since == Form::Quick || form == Form::Full))
 }
 
+fn differences(ground: &Ground, form: Form) -> impl Iterator<Item = &'static Difference> {
+    let all = ground.kind == Kind::Tested && form == Form::Full;
+    DIFFERENCES.iter().filter(move |_| all)
+}
+
+/// Finds out which of the claims hold on a filesystem of the kernel: what holds on none says nothing.
+pub(super) fn learn(stage: &Stage<'_>, standing: &Standing, judge: &mut Judge) -> Result<()> {
+    if stage.form != Form::Full || stage.lacks(PYTHON)?.is_some() {
+        return Ok(());
+    }
+    for difference in DIFFERENCES {
+        let ran = run_claim(stage, standing, difference)?;
+        judge.learn(difference.name, &ran.quiet_outcome());
+    }
+    Ok(())
+}
+
 /// Runs them.
 pub(super) fn run(stage: &Stage<'_>, standing: &Standing, judge: &mut Judge) -> Result<Vec<Case>> {
-    let ground = standing.ground;
-    let amount = if stage.form == Form::Full { 10 } else { 1 };
+    let (ground, form) = (standing.ground, stage.form);
+    let amount = if form == Form::Full { 10 } else { 1 };
     let mut cases = Vec::new();
-    for (number, program) in chosen(ground, stage.form).enumerate() {
+    for program in chosen(ground, form) {
+        let named = Named { ground: ground.name, case: program.name };
         let name = format!("{} {}", ground.name, program.name);
         if !stage.wants(&name) {
             continue;
@@ -197,13 +223,37 @@ pub(super) fn run(stage: &Stage<'_>, standing: &Standing, judge: &mut Judge) -> 
             cases.push(left_out(name, reason));
             continue;
         }
-        let ran = run_script(stage, standing, &format!("program-{number}"), program.limit * amount, |command| {
+        let place = format!("program-{}", stage.next_number());
+        let ran = run_script(stage, standing, &place, program.limit * amount, |command| {
             command.env("AMOUNT", amount.to_string()).args(["sh", "-eu", "-c", program.script]);
         })?;
-        let outcome = judge.judge(Named { ground: ground.name, case: program.name }, ran.outcome(&name));
+        let outcome = judge.judge(named, ran.outcome(&name));
         cases.push(Case { name, outcome, time: Some(ran.time) });
     }
+    for difference in differences(ground, form) {
+        let named = Named { ground: ground.name, case: difference.name };
+        let name = format!("{} {}", ground.name, difference.name);
+        if !stage.wants(&name) {
+            continue;
+        }
+        if let Some(reason) = stage.lacks(PYTHON)? {
+            let Case { name, outcome, time } = left_out(name, reason);
+            cases.push(Case { name, outcome: judge.judge(named, outcome), time });
+            continue;
+        }
+        let ran = run_claim(stage, standing, difference)?;
+        if let Some(outcome) = judge.judge_by_native(named, ran.quiet_outcome()) {
+            cases.push(Case { name, outcome, time: Some(ran.time) });
+        }
+    }
     Ok(cases)
+}
+
+fn run_claim(stage: &Stage<'_>, standing: &Standing, difference: &Difference) -> Result<Ran> {
+    let place = format!("claim-{}", stage.next_number());
+    run_script(stage, standing, &place, QUICK, |command| {
+        command.args(["/usr/bin/python3", "-c", &format!("{PRELUDE}\n{}", difference.script)]);
+    })
 }
 
 /// Runs a command as root in a new directory of this name, and removes that if all is well.

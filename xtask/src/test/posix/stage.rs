@@ -185,16 +185,23 @@ impl Ran {
 
     /// Passed if it ended well; else what it said last is shown, and told.
     pub(super) fn outcome(&self, name: &str) -> Outcome {
+        if !self.status.success() {
+            let lines: Vec<_> = self.said.lines().collect();
+            let tail = lines.get(lines.len().saturating_sub(SHOWN)..).unwrap_or_default();
+            println!("---- {name}: {}\n{}", self.status, tail.join("\n"));
+        }
+        self.quiet_outcome()
+    }
+
+    /// The same, and nothing is shown.
+    pub(super) fn quiet_outcome(&self) -> Outcome {
         if self.status.success() {
             return Outcome::Passed;
         }
-        let lines: Vec<_> = self.said.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(SHOWN)..).unwrap_or_default();
-        println!("---- {name}: {}\n{}", self.status, tail.join("\n"));
         let how = match self.status.code() {
             Some(TIME_UP) => format!("not done after {:.0} s", self.time.as_secs_f64()),
             _ => self.status.to_string(),
         };
-        Outcome::Failed(format!("{how}: {}", lines.last().copied().unwrap_or("it said nothing")))
+        Outcome::Failed(format!("{how}: {}", self.said.lines().last().unwrap_or("it said nothing")))
     }
 }
