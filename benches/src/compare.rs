@@ -16,8 +16,10 @@ mod measure;
 pub mod peers;
 mod real_life;
 pub mod report;
+pub mod requests;
 pub mod results;
 pub mod server;
+mod trace;
 
 pub use cell::{Cell, Placement, Session};
 pub use peers::Serving;

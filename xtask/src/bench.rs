@@ -13,29 +13,32 @@ use crate::workspace;
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// --quick, --gate, --only WORKLOAD, --out DIR, ...; --help tells all. Or `memory`, for what memfs takes
+    /// --quick, --gate, --only WORKLOAD, --out DIR, ...; --help tells all. Or `memory`, for what memfs takes; or `requests`,
+    /// for what the kernel asks
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
     flags: Vec<OsString>,
 }
 
 /// The first word when it is memory that is measured, and the program that does it.
 const MEMORY: &str = "memory";
+/// The same when requests are counted.
+const REQUESTS: &str = "requests";
+/// The program that does all else.
+const COMPARE: &str = "compare";
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let shell = workspace::shell()?;
-    let memory = args.flags.first().is_some_and(|word| word == MEMORY);
+    let word = args.flags.first().and_then(|word| [MEMORY, REQUESTS].into_iter().find(|known| word == known));
     cmd!(shell, "cargo build --release --quiet --package fusewire-benches --package memfs --package mirrorfs --bins")
         .run()?;
     let binaries = workspace::Metadata::read(&shell)?.release_binaries();
-    if memory {
-        let mut command = Command::new(binaries.join(MEMORY));
-        command.arg("--memfs").arg(binaries.join("memfs")).args(args.flags.iter().skip(1));
-        return finish(command);
+    let mut command = Command::new(binaries.join(word.unwrap_or(COMPARE)));
+    if word == Some(MEMORY) {
+        command.arg("--memfs").arg(binaries.join("memfs"));
     }
-    let mut command = Command::new(binaries.join("compare"));
     // From where the user stands, so that --out means what it says.
-    command.args(&args.flags);
+    command.args(args.flags.iter().skip(word.iter().count()));
     finish(command)
 }
 

@@ -83,7 +83,7 @@ impl FromStr for Serving {
 pub(super) enum Kind {
     /// It serves the table; it is told the mountpoint and how to serve.
     Table(Program),
-    /// It serves a directory, told by words in which `SOURCE` and `MOUNTPOINT` stand for these.
+    /// It serves a directory, told by words in which `SOURCE`, `MOUNTPOINT` and `TRANSPORT` stand for these.
     Mirror(Program, &'static [&'static str]),
     /// It serves nothing at first, told in the same way.
     Empty(Program, &'static [&'static str]),
@@ -189,7 +189,7 @@ pub const PEERS: &[Peer] = {
             about: "mirrorfs -o cache=always,writeback,transport=uring",
             kind: Kind::Mirror(
                 Rust(MIRROR),
-                &["-f", "-o", "cache=always,writeback,transport=uring", "SOURCE", "MOUNTPOINT"],
+                &["-f", "-o", "cache=always,writeback,transport=TRANSPORT", "SOURCE", "MOUNTPOINT"],
             ),
             serving: Ring,
             quick: false,
@@ -223,7 +223,7 @@ pub const PEERS: &[Peer] = {
         Peer {
             name: MEMFS_RING,
             about: "memfs -o transport=uring",
-            kind: Kind::Empty(Rust(MEMFS), &["-f", "-o", "transport=uring", "MOUNTPOINT"]),
+            kind: Kind::Empty(Rust(MEMFS), &["-f", "-o", "transport=TRANSPORT", "MOUNTPOINT"]),
             serving: Ring,
             quick: true,
         },

@@ -1,6 +1,6 @@
-//! Real life: what people do with a tree of source code, timed a step at a time, with empty caches before.
+//! Real life: what people do with a tree of source code, measured a step at a time, with empty caches before.
 //!
-//! The tree is the same each time, and what a step needs is made before it is timed.
+//! The tree is the same each time, and what a step needs is made before it is measured.
 
 use std::fs;
 use std::io::Write;
@@ -55,14 +55,31 @@ impl Archive {
     /// # Errors
     /// A program is missing or fails.
     pub(super) fn time(&self, step: Step, directory: &Path) -> Result<Duration> {
+        self.measure(step, directory, timed)
+    }
+
+    /// Does a step in a served directory, as `measure` has it done; returns what that returns.
+    ///
+    /// # Errors
+    /// A program is missing or fails, or those of `measure`.
+    pub(super) fn measure<T>(
+        &self,
+        step: Step,
+        directory: &Path,
+        mut measure: impl FnMut(&mut Command) -> Result<T>,
+    ) -> Result<T> {
+        let mut cold = |command: &mut Command| {
+            empty_caches()?;
+            measure(command)
+        };
         let (new, work) = (directory.join("new"), directory.join("source"));
         match step {
             Step::Untar => {
                 remove(&new)?;
                 fs::create_dir(&new).context("making a directory")?;
-                let time = cold(&mut self.untar(&new))?;
+                let measured = cold(&mut self.untar(&new))?;
                 remove(&new)?;
-                Ok(time)
+                Ok(measured)
             }
             Step::Remove => {
                 remove(&new)?;
@@ -97,8 +114,19 @@ impl Archive {
             Step::GitStatusWarm => {
                 self.plant(&work)?;
                 finish(&mut status(&work))?;
-                timed(&mut status(&work))
+                measure(&mut status(&work))
             }
+        }
+    }
+
+    /// How many files the tree has that a step which was done goes through. For git, those that it keeps.
+    ///
+    /// # Errors
+    /// Those of readdir(3).
+    pub(super) fn files(step: Step, directory: &Path) -> Result<u64> {
+        match step {
+            Step::Find | Step::Grep => count(&directory.join("source")),
+            _ => Ok(u64::from(DIRECTORIES * FILES)),
         }
     }
 
@@ -173,11 +201,20 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// How long a program takes that finds nothing in the caches.
-fn cold(command: &mut Command) -> Result<Duration> {
+/// The files in a directory and below.
+fn count(directory: &Path) -> Result<u64> {
+    let listing = || format!("listing {}", directory.display());
+    let mut found = 0;
+    for entry in fs::read_dir(directory).with_context(listing)? {
+        let entry = entry.with_context(listing)?;
+        found += if entry.file_type().with_context(listing)?.is_dir() { count(&entry.path())? } else { 1 };
+    }
+    Ok(found)
+}
+
+fn empty_caches() -> Result<()> {
     let file = "/proc/sys/vm/drop_caches";
-    fs::write(file, "3").with_context(|| format!("writing {file}"))?;
-    timed(command)
+    fs::write(file, "3").with_context(|| format!("writing {file}"))
 }
 
 fn timed(command: &mut Command) -> Result<Duration> {
@@ -186,7 +223,11 @@ fn timed(command: &mut Command) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-fn finish(command: &mut Command) -> Result<()> {
+/// Runs a program to its end.
+///
+/// # Errors
+/// It is missing, or fails.
+pub(super) fn finish(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output();
     let output = output.with_context(|| format!("running {name}"))?;
@@ -241,6 +282,7 @@ mod tests {
         fs::create_dir(served.join("new")).unwrap();
         finish(&mut archive.untar(&served.join("new"))).unwrap();
         assert_eq!(fs::read_dir(served.join("new/part00/module000")).unwrap().count(), 20);
+        assert_eq!(count(&served.join("new")).unwrap(), Archive::files(Step::Untar, &served).unwrap());
         remove(&served.join("new")).unwrap();
         remove(&served.join("new")).unwrap();
         archive.plant(&served.join("source")).unwrap();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::compare::cell::Cell;
 use crate::compare::gate::{Verdict, targets};
 use crate::compare::peers::{FLOOR, FUSER, Ground, NATIVE, PEERS, THIS};
-use crate::compare::results::{CellResult, Figure, Results, Sample};
+use crate::compare::results::{CellResult, Figure, Missing, Results, Sample};
 use crate::workload::Work;
 
 /// The whole report.
@@ -35,12 +35,12 @@ pub fn markdown(results: &Results) -> String {
     ratios(&mut out, results, "A directory mirrored: rate against the directory itself", mirror, (NATIVE, rate));
     idle(&mut out, results);
     verdicts(&mut out, results);
-    missing(&mut out, results);
+    missing(&mut out, &results.missing);
     out
 }
 
 /// `a | b | c` between bars.
-fn row(out: &mut String, cells: impl IntoIterator<Item = String>) {
+pub(super) fn row(out: &mut String, cells: impl IntoIterator<Item = String>) {
     out.push('|');
     for cell in cells {
         push(out, format_args!(" {cell} |"));
@@ -48,12 +48,12 @@ fn row(out: &mut String, cells: impl IntoIterator<Item = String>) {
     out.push('\n');
 }
 
-fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a string does not fail.
     let _ = out.write_fmt(text);
 }
 
-fn heading<'t>(out: &mut String, title: &str, columns: impl IntoIterator<Item = &'t str>) {
+pub(super) fn heading<'t>(out: &mut String, title: &str, columns: impl IntoIterator<Item = &'t str>) {
     push(out, format_args!("\n## {title}\n\n"));
     let columns: Vec<_> = columns.into_iter().map(str::to_owned).collect();
     let rules = columns.iter().enumerate().map(|(number, _)| if number == 0 { "---" } else { "---:" }.to_owned());
@@ -246,12 +246,12 @@ fn verdicts(out: &mut String, results: &Results) {
     }
 }
 
-fn missing(out: &mut String, results: &Results) {
-    if results.missing.is_empty() {
+pub(super) fn missing(out: &mut String, all: &[Missing]) {
+    if all.is_empty() {
         return;
     }
     heading(out, "Not measured", ["server", "where", "why"]);
-    for missing in &results.missing {
+    for missing in all {
         let place = missing.cell.map_or_else(|| String::from("at all"), |cell| cell.to_string());
         row(out, [missing.server.clone(), place, missing.reason.replace('|', "/")]);
     }

@@ -211,7 +211,7 @@ impl Results {
 }
 
 impl Machine {
-    fn here() -> Result<Self> {
+    pub(super) fn here() -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).with_context(|| format!("reading {path}"));
         let info = read("/proc/cpuinfo")?;
         let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

@@ -28,6 +28,7 @@ pub struct Server {
     pub directory: PathBuf,
     /// How long it took until that was there.
     pub started_in: Duration,
+    serving: Serving,
     child: Option<Child>,
     /// A tmpfs below its tree.
     source: Option<PathBuf>,
@@ -39,9 +40,17 @@ impl Server {
     /// # Errors
     /// Why it cannot be measured: a compiler or library is missing, or it does not mount.
     pub fn start(peer: &'static Peer, scratch: &Path) -> Result<Self> {
+        Self::start_serving(peer, peer.serving, scratch)
+    }
+
+    /// The same, serving in another way than it does in the comparison.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn start_serving(peer: &'static Peer, serving: Serving, scratch: &Path) -> Result<Self> {
         let directory = scratch.join(peer.name);
         fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
-        let mut server = Self { peer, directory, started_in: Duration::ZERO, child: None, source: None };
+        let mut server = Self { peer, directory, started_in: Duration::ZERO, serving, child: None, source: None };
         let (program, words): (_, &[&str]) = match peer.kind {
             Kind::Table(program) => (program, &["MOUNTPOINT", "SERVING"]),
             Kind::Mirror(program, words) => {
@@ -59,11 +68,12 @@ impl Server {
         let program = find(program, scratch)?;
         let source = server.source.as_deref().unwrap_or(Path::new("")).to_string_lossy().into_owned();
         let mountpoint = server.directory.to_string_lossy().into_owned();
-        let serving = peer.serving.to_string();
+        let transport = if matches!(serving, Serving::Device(_)) { "dev" } else { "uring" };
+        let serving = serving.to_string();
         let words = words.iter().map(|word| match *word {
             "MOUNTPOINT" => mountpoint.clone(),
             "SERVING" => serving.clone(),
-            word => word.replace("SOURCE", &source),
+            word => word.replace("SOURCE", &source).replace("TRANSPORT", transport),
         });
         let log = scratch.join(format!("{}.log", peer.name));
         let output = File::create(&log).with_context(|| format!("making {}", log.display()))?;
@@ -87,7 +97,7 @@ impl Server {
     /// Its process, if it has one whose threads may be put anywhere. Those of a ring belong where they are.
     #[must_use]
     pub fn movable(&self) -> Option<u32> {
-        self.process().filter(|_| matches!(self.peer.serving, Serving::Device(_)))
+        self.process().filter(|_| matches!(self.serving, Serving::Device(_)))
     }
 
     /// Its process, if it has one.
