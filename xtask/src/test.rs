@@ -51,7 +51,7 @@ pub(crate) struct Args {
 struct Suite {
     name: &'static str,
     about: &'static str,
-    /// Whether it must be named when only some cases are wanted, as everything is built once more for it.
+    /// Whether it must be named when only some cases are wanted: everything is built, or runs, once more for it.
     apart: bool,
     /// Checks of the doctor without which nothing of the suite can run.
     needs: &'static [&'static str],
@@ -83,6 +83,17 @@ const AS_ROOT: &[&str] = &[
     "mirrorfs::mount_programs",
 ];
 
+/// What cases that mount need beside a mount.
+const MOUNT_NEEDS: &[CaseNeed] = &[
+    CaseNeed { parts: AS_ROOT, check: "root" },
+    CaseNeed { parts: &["as_user"], check: "test-user" },
+    CaseNeed { parts: &["as_user"], check: "dev-fuse-mode" },
+    CaseNeed { parts: &["fusermount"], check: "fusermount3" },
+    CaseNeed { parts: &["user_namespace"], check: "user-namespaces" },
+    CaseNeed { parts: &["io_uring"], check: "io-uring" },
+    CaseNeed { parts: &["tracepoints"], check: "tracepoints" },
+];
+
 const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
@@ -98,16 +109,17 @@ const SUITES: &[Suite] = &[
         about: "cases that mount through the kernel: the package `tests`, and integration tests named mount*",
         apart: false,
         needs: &["nextest", "mount"],
-        case_needs: &[
-            CaseNeed { parts: AS_ROOT, check: "root" },
-            CaseNeed { parts: &["as_user"], check: "test-user" },
-            CaseNeed { parts: &["as_user"], check: "dev-fuse-mode" },
-            CaseNeed { parts: &["fusermount"], check: "fusermount3" },
-            CaseNeed { parts: &["user_namespace"], check: "user-namespaces" },
-            CaseNeed { parts: &["io_uring"], check: "io-uring" },
-            CaseNeed { parts: &["tracepoints"], check: "tracepoints" },
-        ],
+        case_needs: MOUNT_NEEDS,
         run: nextest::run_mount,
+        list: nextest::list_mount,
+    },
+    Suite {
+        name: "mount-dev",
+        about: "the cases of `mount` through /dev/fuse, where they go through io_uring by themselves",
+        apart: true,
+        needs: &["nextest", "mount", "io-uring"],
+        case_needs: MOUNT_NEEDS,
+        run: nextest::run_mount_device,
         list: nextest::list_mount,
     },
     Suite {

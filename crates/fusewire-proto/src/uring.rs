@@ -8,6 +8,8 @@ use crate::abi;
 use crate::codec::{DecodeError, length_usize, read_struct};
 use crate::header::Incoming;
 use crate::ids::Unique;
+use crate::init::Negotiated;
+use crate::op::{self, Operation};
 use crate::opcode::Opcode;
 
 /// Size of the header that the kernel fills in for an entry, in bytes.
@@ -109,6 +111,20 @@ pub fn decode_entry<'a>(header: &'a [u8], payload: &'a [u8]) -> Result<(EntryHea
 pub fn identify_entry(header: &[u8]) -> (u64, Unique, Opcode) {
     let (unique, opcode) = Incoming::identify(header).unwrap_or((Unique(0), Opcode(0)));
     (EntryHeader::decode(header).map_or(0, |entry| entry.commit_id), unique, opcode)
+}
+
+/// The `READ` that an entry holds, if it holds one: for whoever decides where it is served.
+#[must_use]
+pub fn peek_read(header: &[u8]) -> Option<op::Read> {
+    let (_, opcode) = Incoming::identify(header)?;
+    if opcode != Opcode::READ {
+        return None;
+    }
+    // It has no names, so the payload is not needed.
+    let (in_out, op_in) = header.get(..ENTRY)?.split_at_checked(OP_IN)?;
+    let incoming = Incoming::from_ring(in_out, op_in, &[]).ok()?;
+    let mut args = incoming.args;
+    op::Read::decode(incoming.header.unique, incoming.node, &mut args, &Negotiated::default()).ok()
 }
 
 /// Fills in the header of an entry: what the kernel does for a request, or the daemon for a reply.

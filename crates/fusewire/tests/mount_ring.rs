@@ -21,7 +21,10 @@ const SIZE: u64 = 8 << 20;
 /// Where data were written, and which.
 type Written = (u64, Vec<u8>);
 
-/// A directory with one file, `file`, whose byte at offset N is N modulo 251, and which remembers what is written.
+/// The file that goes through the page cache.
+const CACHED: NodeId = NodeId(3);
+
+/// A directory with two files, `file` and `cached`, whose byte at offset N is N modulo 251, and which remembers what is written.
 #[derive(Default)]
 struct Pattern {
     negotiated: Arc<Mutex<Option<Negotiated>>>,
@@ -38,7 +41,7 @@ fn attr(node: NodeId) -> Attr {
     if node == NodeId::ROOT {
         return Attr::new(1, FileType::DIRECTORY, 0o755);
     }
-    let mut attr = Attr::new(2, FileType::REGULAR, 0o644);
+    let mut attr = Attr::new(node.0, FileType::REGULAR, 0o644);
     attr.size = SIZE;
     attr
 }
@@ -55,6 +58,7 @@ impl Filesystem for Pattern {
     fn lookup(&self, cx: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
         match op.name.as_bytes() {
             b"file" => Ok(reply::Entry::new(NodeId(2), attr(NodeId(2)), HOUR)),
+            b"cached" => Ok(reply::Entry::new(CACHED, attr(CACHED), HOUR)),
             name if name.starts_with(b"meet") => {
                 self.meeting.as_ref().ok_or(Errno::ENOENT)?.wait();
                 Err(Errno::ENOENT)
@@ -87,8 +91,9 @@ impl Filesystem for Pattern {
         Ok(reply::Attributes::new(attr(op.node), Duration::ZERO))
     }
 
-    fn open(&self, _: &Context<'_>, _: op::Open) -> Result<reply::Opened, Errno> {
-        Ok(reply::Opened::new(FileHandle(0)).with_flags(OpenedFlags::DIRECT_IO))
+    fn open(&self, _: &Context<'_>, op: op::Open) -> Result<reply::Opened, Errno> {
+        let flags = if op.node == CACHED { OpenedFlags::empty() } else { OpenedFlags::DIRECT_IO };
+        Ok(reply::Opened::new(FileHandle(0)).with_flags(flags))
     }
 
     fn read(&self, _: &Context<'_>, op: op::Read, out: &mut sink::Data<'_>) -> Result<(), Errno> {
@@ -185,6 +190,32 @@ mod io_uring {
         let length = rustix::fs::fgetxattr(&file, "user.name", &mut value).expect("the attribute");
         assert_eq!(&value[..length], b"user.name".repeat(100));
         assert_eq!(fs::metadata(dir.path().join("missing")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        drop(file);
+        mounted.unmount().expect("unmounting");
+    }
+
+    #[test]
+    fn what_is_read_ahead_comes_whole_from_another_cpu() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut mounted = mount_over(Channel::Ring, Pattern::default(), &dir);
+        let file = fs::File::open(dir.path().join("cached")).expect("opening");
+        let mut data = vec![0; 1 << 20];
+        for round in 0..40_u64 {
+            mounted.notifier().inval_inode(CACHED, ..).expect("dropping the pages");
+            for offset in (0..SIZE).step_by(data.len()) {
+                file.read_exact_at(&mut data, offset).expect("reading");
+                assert!(data.iter().zip(offset..).all(|(byte, at)| *byte == pattern(at)), "{offset}");
+                // Small requests in between bring the entries home, or do not.
+                for _ in 0..round % 5 {
+                    fs::metadata(dir.path()).expect("attributes");
+                }
+            }
+        }
+        let tasks = fs::read_dir("/proc/self/task").expect("threads").flatten();
+        let mut names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        // There is nobody to help on a machine with one CPU.
+        let alone = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1);
+        assert!(alone || names.any(|name| name.starts_with("fusewire-away")), "no worker is away");
         drop(file);
         mounted.unmount().expect("unmounting");
     }

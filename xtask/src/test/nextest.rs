@@ -48,6 +48,12 @@ pub(super) fn run_mount(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
     run_nextest(run, suite, mounts)
 }
 
+/// As [`run_mount`], for sessions that would choose io_uring by themselves.
+pub(super) fn run_mount_device(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
+    let _transport = run.shell.push_env("FUSEWIRE_TRANSPORT", "dev");
+    run_mount(run, suite)
+}
+
 /// The names of the cases that mount nothing, doc tests apart.
 pub(super) fn list_unit(run: &Run<'_>) -> Result<Vec<Name>> {
     list(run, mounts_nothing)

@@ -14,10 +14,10 @@ use crate::transport::check_rings;
 pub enum Channel {
     /// Through io_uring where that is possible: the kernel has it (6.14) and is allowed to (`enable_uring`), the process may
     /// make rings and have a thread for each possible CPU, the handler's [`Manner`] allows it, and the device was opened by us.
-    /// Through `/dev/fuse` otherwise. The log says which, and why.
+    /// Through `/dev/fuse` otherwise, or if the environment variable `FUSEWIRE_TRANSPORT` is `dev`. The log says which, and why.
+    #[default]
     Auto,
     /// Through `/dev/fuse`.
-    #[default]
     Device,
     /// Through io_uring; mounting fails where that is impossible, and says why.
     Ring,
@@ -39,6 +39,9 @@ pub(crate) enum Origin {
     Given,
 }
 
+/// The environment variable that keeps [`Channel::Auto`] to `/dev/fuse`, for whoever cannot change what a program asks for.
+const VARIABLE: &str = "FUSEWIRE_TRANSPORT";
+
 /// Chooses for a handler of this manner.
 ///
 /// # Errors
@@ -46,6 +49,9 @@ pub(crate) enum Origin {
 pub(crate) fn choose(config: SessionConfig, manner: Manner) -> Result<Chosen, SessionError> {
     if config.channel == Channel::Device {
         return Ok(Chosen::Device(String::from("io_uring was not asked for")));
+    }
+    if config.channel == Channel::Auto && std::env::var_os(VARIABLE).is_some_and(|word| word == "dev") {
+        return Ok(Chosen::Device(format!("{VARIABLE} is dev")));
     }
     let obstacle = match manner {
         Manner::Either => Some(String::from("the handler blocks for some requests and answers others later")),

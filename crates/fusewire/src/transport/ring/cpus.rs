@@ -8,14 +8,18 @@ use std::io;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+use super::policy::Cpu;
+
+const CPUS: &str = "/sys/devices/system/cpu";
+
 /// The numbers of all possible CPUs, in order: each of them needs an entry before the kernel uses any ring.
 ///
 /// # Errors
 /// `/sys` is not there, or says something else than a list.
 pub(super) fn possible() -> io::Result<Vec<u16>> {
-    const PATH: &str = "/sys/devices/system/cpu/possible";
-    let failed = |error: io::Error| io::Error::new(error.kind(), format!("reading {PATH}: {error}"));
-    let list = std::fs::read_to_string(PATH).map_err(failed)?;
+    let path = format!("{CPUS}/possible");
+    let failed = |error: io::Error| io::Error::new(error.kind(), format!("reading {path}: {error}"));
+    let list = std::fs::read_to_string(&path).map_err(failed)?;
     let unlike = || failed(io::Error::new(io::ErrorKind::InvalidData, format!("{list:?} is no list of CPUs")));
     parse(list.trim()).ok_or_else(unlike)
 }
@@ -28,6 +32,23 @@ fn parse(list: &str) -> Option<Vec<u16>> {
         cpus.extend(first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?);
     }
     Some(cpus)
+}
+
+/// The CPUs that are online and that this thread may use, with what they share, as far as `/sys` tells.
+pub(super) fn topology() -> Vec<Cpu> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+    let online = std::fs::read_to_string(format!("{CPUS}/online")).ok().and_then(|list| parse(list.trim()));
+    let list = |number: u16, what: &str| {
+        let text = std::fs::read_to_string(format!("{CPUS}/cpu{number}/{what}")).ok()?;
+        parse(text.trim())
+    };
+    let cpu = |number| Cpu {
+        number,
+        core: list(number, "topology/core_cpus_list").unwrap_or_default(),
+        caches: (0..).map_while(|index| list(number, &format!("cache/index{index}/shared_cpu_list"))).collect(),
+    };
+    let usable = |number: &u16| allowed.is_set(usize::from(*number)).unwrap_or(false);
+    online.unwrap_or_default().into_iter().filter(usable).map(cpu).collect()
 }
 
 /// Keeps this thread on a CPU. One that is not online, or not ours to use, keeps nobody: then the thread stays where it may.
@@ -64,6 +85,13 @@ pub(super) fn let_callers_go_on() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_has_a_cpu_that_shares_its_caches_with_itself() {
+        let cpus = topology();
+        assert!(!cpus.is_empty());
+        assert!(cpus.iter().all(|cpu| cpu.caches.iter().all(|cache| cache.contains(&cpu.number))));
+    }
 
     #[test]
     fn lists_of_cpus_are_read_as_the_kernel_writes_them() {

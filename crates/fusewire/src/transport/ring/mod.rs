@@ -17,6 +17,7 @@ use crate::context::Slots;
 use crate::transport::device::Got;
 use crate::transport::{Device, Received, RequestBuffer, Service, Transport, Workers};
 
+mod away;
 mod cpus;
 mod entry;
 mod policy;

@@ -1,7 +1,10 @@
 //! Who is to serve a request that comes to the reserve, and who is blocked: pure functions of what was seen.
 //!
 //! A worker that is merely at work comes to the next request soon, and serves many with one system call; another thread
-//! would only be one more to switch to. There are no threads and no clocks here.
+//! would only be one more to switch to. And which requests are better served on another CPU, and on which. There are no threads
+//! and no clocks here.
+
+use std::time::{Duration, Instant};
 
 /// What a worker does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +80,143 @@ impl Ticking {
     }
 }
 
+/// How much there is to do for a request, as far as it matters where that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Load {
+    /// A page or a few, or nothing but an answer.
+    Small,
+    /// Many pages for the page cache: its reader goes on meanwhile, if it has a CPU.
+    Bulk,
+}
+
+/// For how long the queue of a CPU must have had nothing to do before that CPU gets the work of another.
+const QUIET_FOR: Duration = Duration::from_millis(1);
+
+/// Since when the queue of a CPU has had nothing to do, as far as is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Quiet {
+    seen: Option<(u64, Instant)>,
+}
+
+impl Quiet {
+    /// So many requests were served there by `now`. Whether it has been quiet for long enough.
+    pub(super) fn look(&mut self, served: u64, now: Instant) -> bool {
+        match self.seen {
+            Some((before, since)) if before == served => now.saturating_duration_since(since) >= QUIET_FOR,
+            _ => {
+                self.seen = Some((served, now));
+                false
+            }
+        }
+    }
+
+    /// So many requests were served there by `now`. Whether there were any since the last look.
+    pub(super) fn is_disturbed(&mut self, served: u64, now: Instant) -> bool {
+        let before = self.seen.replace((served, now));
+        before.is_some_and(|(before, _)| before != served)
+    }
+}
+
+/// Small requests in a row, after which an entry that is away goes home.
+const LONE: u32 = 3;
+
+/// Whether entries that are away stay there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stay {
+    small: u32,
+}
+
+impl Stay {
+    /// A request was served away, on a CPU whose own callers were seen at work or not. Whether its entry stays.
+    pub(super) fn stays(&mut self, load: Load, disturbed: bool) -> bool {
+        if disturbed {
+            return false;
+        }
+        self.small = if load == Load::Small { self.small.saturating_add(1) } else { 0 };
+        self.small < LONE
+    }
+}
+
+/// A CPU, as far as it matters who helps whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cpu {
+    pub(super) number: u16,
+    /// The CPUs of its core, itself among them.
+    pub(super) core: Vec<u16>,
+    /// The CPUs of each of its caches, the smallest first.
+    pub(super) caches: Vec<Vec<u16>>,
+}
+
+/// Which CPU helps `of` out: another core, by the nearest cache that both share, and the next in number of those, so that not all
+/// are helped by the same. The other CPUs of its own core come last: they have nothing to give while it works.
+pub(super) fn helper(of: &Cpu, all: &[Cpu]) -> Option<u16> {
+    let shared = |other: u16| of.caches.iter().position(|cache| cache.contains(&other)).unwrap_or(of.caches.len());
+    let others = all.iter().map(|cpu| cpu.number).filter(|other| *other != of.number);
+    others.min_by_key(|other| (of.core.contains(other), shared(*other), other.wrapping_sub(of.number)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cpu_is_free_for_others_when_its_own_queue_was_quiet_for_a_while() {
+        let (mut quiet, start) = (Quiet::default(), Instant::now());
+        let at = |microseconds| start + Duration::from_micros(microseconds);
+        assert!(!quiet.look(7, at(0)));
+        assert!(!quiet.look(7, at(999)));
+        assert!(quiet.look(7, at(1000)));
+        assert!(!quiet.look(8, at(5000)));
+        assert!(quiet.look(8, at(6000)));
+        let mut quiet = Quiet::default();
+        let disturbed =
+            [(8, 0), (8, 100), (9, 200), (9, 300)].map(|(served, time)| quiet.is_disturbed(served, at(time)));
+        assert_eq!(disturbed, [false, false, true, false]);
+    }
+
+    #[test]
+    fn entries_go_home_after_small_requests_only() {
+        let mut stay = Stay::default();
+        let seen = [Load::Bulk, Load::Small, Load::Small, Load::Bulk, Load::Small, Load::Small];
+        assert_eq!(seen.map(|load| stay.stays(load, false)), [true; 6]);
+        assert!(!stay.stays(Load::Small, false) && !stay.stays(Load::Small, false));
+        assert!(stay.stays(Load::Bulk, false));
+        assert!(!stay.stays(Load::Bulk, true));
+    }
+
+    /// So many CPUs: `threads` a core, numbered as Linux does, the second threads after all first ones; `near` cores share a cache.
+    fn machine(cores: u16, threads: u16, near: u16) -> Vec<Cpu> {
+        let all = |wanted: &dyn Fn(u16) -> bool| (0..cores * threads).filter(|cpu| wanted(*cpu)).collect::<Vec<_>>();
+        let cpu = |number: u16| {
+            let core = all(&|other| other % cores == number % cores);
+            let cache = all(&|other| other % cores / near == number % cores / near);
+            Cpu { number, core: core.clone(), caches: vec![core.clone(), core, cache] }
+        };
+        (0..cores * threads).map(cpu).collect()
+    }
+
+    #[test]
+    fn helpers_are_other_cores_at_the_same_cache_and_each_helps_one() {
+        for (cores, threads, near) in [(32, 2, 8), (64, 1, 16), (2, 1, 2), (4, 2, 4)] {
+            let cpus = machine(cores, threads, near);
+            let mut helped = vec![0; cpus.len()];
+            for cpu in &cpus {
+                let other = helper(cpu, &cpus).unwrap();
+                assert!(!cpu.core.contains(&other) && cpu.caches[2].contains(&other), "{} {other}", cpu.number);
+                helped[usize::from(other)] += 1;
+            }
+            assert!(helped.iter().all(|times| *times <= near), "{helped:?}");
+        }
+    }
+
+    #[test]
+    fn helper_is_whoever_there_is() {
+        let siblings = machine(1, 2, 1);
+        assert_eq!(helper(&siblings[0], &siblings), Some(1));
+        let far = machine(4, 1, 1);
+        assert_eq!(far.iter().map(|cpu| helper(cpu, &far)).collect::<Vec<_>>(), [Some(1), Some(2), Some(3), Some(0)]);
+        assert_eq!(helper(&siblings[0], &siblings[..1]), None);
+    }
 
     #[test]
     fn who_waits_is_asked_before_who_runs_and_nobody_who_is_blocked() {

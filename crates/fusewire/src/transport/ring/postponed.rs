@@ -17,7 +17,16 @@ use super::entry::{Entry, Ids};
 #[derive(Debug)]
 pub(super) struct Mailbox {
     bell: EventFd,
-    answered: Mutex<Vec<(Entry, Ids)>>,
+    mail: Mutex<Vec<Mail>>,
+}
+
+/// What a worker is given by others.
+#[derive(Debug)]
+pub(super) enum Mail {
+    /// An entry that holds its answer.
+    Answered(Entry, Ids),
+    /// An entry that holds a request.
+    Request(Entry),
 }
 
 impl Mailbox {
@@ -25,7 +34,7 @@ impl Mailbox {
     /// Those of eventfd(2).
     pub(super) fn new() -> io::Result<Self> {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { bell, answered: Mutex::default() })
+        Ok(Self { bell, mail: Mutex::default() })
     }
 
     /// Becomes readable when the bell rings.
@@ -39,19 +48,33 @@ impl Mailbox {
         let _ = self.bell.write(1);
     }
 
-    /// An entry that holds its answer.
-    pub(super) fn deliver(&self, entry: Entry, ids: Ids) {
-        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        answered.push((entry, ids));
-        if answered.len() == 1 {
+    fn mail(&self) -> MutexGuard<'_, Vec<Mail>> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One thing more, and the bell rings.
+    pub(super) fn deliver(&self, item: Mail) {
+        let mut mail = self.mail();
+        mail.push(item);
+        if mail.len() == 1 {
             self.ring();
         }
     }
 
-    /// Silences the bell, and moves what was delivered into `entries`.
-    pub(super) fn empty(&self, entries: &mut Vec<(Entry, Ids)>) {
+    /// Silences the bell, and moves what was delivered into `mail`.
+    pub(super) fn empty(&self, mail: &mut Vec<Mail>) {
         let _ = self.bell.read();
-        entries.append(&mut self.answered.lock().unwrap_or_else(PoisonError::into_inner));
+        mail.append(&mut self.mail());
+    }
+
+    /// Takes what was delivered, for somebody who does not look.
+    pub(super) fn take_all(&self) -> Vec<Mail> {
+        std::mem::take(&mut *self.mail())
+    }
+
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.mail().is_empty()
     }
 }
 
@@ -119,7 +142,7 @@ impl Postponed {
                 self.count.store(states.len(), Ordering::SeqCst);
                 drop(states);
                 entry.finish_with(ids, message);
-                mailbox.deliver(entry, ids);
+                mailbox.deliver(Mail::Answered(entry, ids));
                 true
             }
             Some(State::Announced | State::Answered(_)) => {
@@ -155,7 +178,7 @@ mod tests {
         assert!(postponed.answer(IDS.unique, &message(b"late")));
         let mut delivered = Vec::new();
         mailbox.empty(&mut delivered);
-        let (mut entry, ids) = delivered.pop().unwrap();
+        let Some(Mail::Answered(mut entry, ids)) = delivered.pop() else { panic!("no answer") };
         assert_eq!((ids, entry.parts().payload.get(..4)), (IDS, Some(&b"late"[..])));
         assert!(!postponed.answer(IDS.unique, &message(b"again")));
     }

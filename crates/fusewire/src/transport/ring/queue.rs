@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::unistd::{Pid, gettid};
 
+use super::away::Away;
 use super::entry::Entry;
 use super::policy::{self, Doing};
-use super::postponed::Mailbox;
+use super::postponed::{Mail, Mailbox};
 use super::submit::{Offered, Rescued, Submitter};
 use crate::context::Slot;
 use crate::transport::schedule;
@@ -79,17 +80,19 @@ impl Member {
 
     /// Whether others may have to wait for the request that it is at.
     pub(super) fn holds_others(&self) -> bool {
-        self.seat.get().is_some_and(|seat| seat.offered.count() > 0)
+        self.seat.get().is_some_and(|seat| seat.offered.count() > 0) || !self.mailbox.is_empty()
     }
 
-    /// The requests that came to it while it is blocked.
-    pub(super) fn rescue(&self, by: &mut Submitter<'_>) -> io::Result<Vec<Entry>> {
+    /// The requests and answers that came to it while it is blocked.
+    pub(super) fn rescue(&self, by: &mut Submitter<'_>) -> io::Result<Vec<Mail>> {
         let Some(seat) = self.seat.get() else { return Ok(Vec::new()) };
         let Rescued { requests, bell } = seat.offered.rescue();
         if bell {
             by.repeat_bell(&seat.offered)?;
         }
-        Ok(requests)
+        let mut mail = self.mailbox.take_all();
+        mail.extend(requests.into_iter().map(Mail::Request));
+        Ok(mail)
     }
 }
 
@@ -101,6 +104,8 @@ type Members = Arc<[Arc<Member>]>;
 pub(super) struct Queue {
     /// The number of its CPU, which is its own.
     pub(super) cpu: u16,
+    /// Its worker on another CPU.
+    pub(super) away: Away,
     /// All entries there are, wherever they are.
     entries: AtomicUsize,
     /// Those who serve it. Who looks at them takes the list as it is, and allocates nothing.
@@ -115,6 +120,7 @@ impl Queue {
     pub(super) fn new(cpu: u16) -> Self {
         Self {
             cpu,
+            away: Away::default(),
             entries: AtomicUsize::new(0),
             members: Mutex::new(Arc::new([])),
             waiting: Mutex::default(),
@@ -135,6 +141,19 @@ impl Queue {
     /// Those who serve it at the moment.
     pub(super) fn members(&self) -> Members {
         Arc::clone(&self.members_now())
+    }
+
+    /// How many requests of its callers were served, wherever.
+    pub(super) fn served(&self) -> u64 {
+        let (members, away) = (self.members(), self.away.there());
+        let all = members.iter().chain(away.map(|(_, member)| member));
+        all.fold(0, |sum, member| sum.wrapping_add(member.served()))
+    }
+
+    /// Whether anybody is at a request of it.
+    pub(super) fn is_at_work(&self) -> bool {
+        let away = self.away.there().is_some_and(|(_, member)| member.is_at_work());
+        away || self.members().iter().any(|member| member.is_at_work())
     }
 
     pub(super) fn has_workers(&self) -> bool {

@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use fusewire_proto::uring::identify_entry;
 
+use super::away::Place;
 use super::cpus;
 use super::entry::{Entry, Ids};
-use super::policy::Ticking;
-use super::postponed::Mailbox;
+use super::policy::{self, Ticking};
+use super::postponed::{Mail, Mailbox};
 use super::queue::{Member, Queue};
 use super::submit::{Event, Submitter, Work};
-use super::worker::{self, Shared};
+use super::worker::{self, Post, Shared};
 use super::{Mailboxes, Staff};
 use crate::handler::Manner;
 use crate::transport::Answer;
@@ -106,9 +107,10 @@ impl<'s, 'e> Reserve<'s, 'e> {
             }
             if rung {
                 mailbox.empty(&mut failed);
-                for (entry, ids) in failed.drain(..) {
-                    ring.commit(entry, ids.commit)?;
+                for item in failed.drain(..) {
+                    self.sort(&mut ring, item)?;
                 }
+                self.send_helpers();
                 if self.shared.closing.load(Ordering::SeqCst) {
                     return ring.flush();
                 }
@@ -148,12 +150,13 @@ impl<'s, 'e> Reserve<'s, 'e> {
         }
         let (mut served, mut stuck) = (0_u64, false);
         for queue in self.queues {
-            for member in queue.members().iter() {
+            let (members, away) = (queue.members(), queue.away.there());
+            for member in members.iter().chain(away.map(|(_, member)| member)) {
                 served = served.wrapping_add(member.served());
                 if member.is_stuck() && member.holds_others() {
                     stuck = true;
-                    for entry in member.rescue(ring)? {
-                        self.hand_over(ring, queue, entry)?;
+                    for item in member.rescue(ring)? {
+                        self.sort(ring, item)?;
                     }
                 }
             }
@@ -167,7 +170,7 @@ impl<'s, 'e> Reserve<'s, 'e> {
             return Ok(Some(now + TICK));
         }
         self.shared.watch.sleep();
-        if self.queues.iter().any(|queue| queue.members().iter().any(|member| member.is_at_work())) {
+        if self.queues.iter().any(Queue::is_at_work) {
             self.shared.watch.stay_awake();
             return Ok(Some(now + TICK));
         }
@@ -180,6 +183,34 @@ impl<'s, 'e> Reserve<'s, 'e> {
             return Ok(());
         }
         ring.register(Entry::new(queue.cpu, self.shared.payload)?)
+    }
+
+    /// What was meant for a worker: answers go out, requests go to another.
+    fn sort(&mut self, ring: &mut Submitter<'_>, item: Mail) -> io::Result<()> {
+        match item {
+            Mail::Answered(entry, ids) => ring.commit(entry, ids.commit),
+            Mail::Request(entry) => match self.queue(entry.queue()) {
+                Some(queue) => self.hand_over(ring, queue, entry),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Starts workers on other CPUs than their queue's, where somebody has asked for that.
+    fn send_helpers(&mut self) {
+        for queue in self.queues {
+            if !queue.away.take_wish() || !self.staff.may_grow(true) {
+                continue;
+            }
+            let cpus = cpus::topology();
+            let helped = cpus.iter().find(|cpu| cpu.number == queue.cpu);
+            let Some(cpu) = helped.and_then(|helped| policy::helper(helped, &cpus)) else { continue };
+            let post = Post { queue, place: Place::away(queue, cpu, self.queues), cpu, first: None };
+            self.crowded |= self.shared.service.manner() != Manner::NeverBlocks;
+            if let Err((error, _)) = self.start(post) {
+                tracing::warn!(%error, cpu, "starting a worker on another CPU than its queue's");
+            }
+        }
     }
 
     /// Gives the request in `entry` to a worker of `queue`: a new one if those there are are blocked.
@@ -206,33 +237,43 @@ impl<'s, 'e> Reserve<'s, 'e> {
 
     /// Starts a worker for `queue`, with the request in `entry` to begin with.
     fn recruit(&mut self, queue: &'s Queue, entry: Entry) -> Result<(), (io::Error, Entry)> {
+        let place = Place::home(queue, self.queues);
+        let post = Post { queue, place, cpu: queue.cpu, first: Some(entry) };
+        self.start(post).or_else(|(error, entry)| entry.map_or(Ok(()), |entry| Err((error, entry))))
+    }
+
+    /// Starts a worker. If there is no thread for it, its first request comes back.
+    fn start(&mut self, post: Post<'s>) -> Result<(), (io::Error, Option<Entry>)> {
         let mailbox = match Mailbox::new() {
             Ok(mailbox) => Arc::new(mailbox),
-            Err(error) => return Err((error, entry)),
+            Err(error) => return Err((error, post.first)),
         };
         if !self.mailboxes.add(&mailbox) {
             // The end has come: nobody waits for the answer.
             return Ok(());
         }
+        let (queue, cpu, at_home) = (post.queue, post.cpu, post.first.is_some());
         // The thread takes it from there, if there is one.
         let member = Arc::new(Member::new(mailbox));
-        let first = Arc::new(Mutex::new(Some(entry)));
-        let take = |first: &Mutex<Option<Entry>>| first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let post = Arc::new(Mutex::new(Some(post)));
+        let take = |post: &Mutex<Option<Post<'s>>>| post.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (shared, report) = (self.shared, Arc::clone(&self.mailbox));
-        let (first_there, member_there) = (Arc::clone(&first), Arc::clone(&member));
+        let (post_there, member_there) = (Arc::clone(&post), Arc::clone(&member));
         let work = move || {
-            let Some(entry) = take(&first_there) else { return };
-            let Err((error, unanswered)) = worker::run(shared, queue, &member_there, entry) else { return };
+            let Some(post) = take(&post_there) else { return };
+            let Err((error, unanswered)) = worker::run(shared, post, &member_there) else { return };
             queue.leave(&member_there);
-            tracing::error!(%error, cpu = queue.cpu, "serving a ring");
+            tracing::error!(%error, cpu, "serving a ring");
             if let Some(entry) = unanswered {
                 let (entry, ids) = refused(entry);
-                report.deliver(entry, ids);
+                report.deliver(Mail::Answered(entry, ids));
             }
         };
         self.staff.grow(queue.has_workers());
-        queue.join(Arc::clone(&member));
-        let name = format!("fusewire-ring{}", queue.cpu);
+        if at_home {
+            queue.join(Arc::clone(&member));
+        }
+        let name = if at_home { format!("fusewire-ring{cpu}") } else { format!("fusewire-away{}", queue.cpu) };
         let error = match std::thread::Builder::new().name(name).spawn_scoped(self.scope, work) {
             Ok(thread) => {
                 self.threads.push(thread);
@@ -241,10 +282,7 @@ impl<'s, 'e> Reserve<'s, 'e> {
             Err(error) => error,
         };
         queue.leave(&member);
-        match take(&first) {
-            Some(entry) => Err((error, entry)),
-            None => Ok(()),
-        }
+        Err((error, take(&post).and_then(|post| post.first)))
     }
 }
 

@@ -35,6 +35,11 @@ impl Watch {
         self.sleeps.store(false, Ordering::SeqCst);
     }
 
+    /// Has it come at once.
+    pub(super) fn call(&self) {
+        self.mailbox.ring();
+    }
+
     /// A worker is at a request.
     pub(super) fn wake(&self) {
         if self.sleeps.load(Ordering::SeqCst) && self.sleeps.swap(false, Ordering::SeqCst) {

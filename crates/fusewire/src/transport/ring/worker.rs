@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fusewire_proto::uring::{EntryHeader, decode_entry, identify_entry};
 use fusewire_proto::{DecodeError, Errno};
 
+use super::away::Place;
 use super::cpus;
 use super::entry::{Entry, Ids, Parts};
-use super::postponed::Postponed;
+use super::postponed::{Mail, Postponed};
 use super::queue::{Member, Queue};
 use super::submit::{Event, Kept, Submitter, Work};
 use super::watch::Watch;
@@ -45,10 +46,21 @@ pub(super) struct Shared<'j> {
     pub(super) payload: usize,
 }
 
+/// What a worker begins with.
+pub(super) struct Post<'j> {
+    pub(super) queue: &'j Queue,
+    pub(super) place: Place<'j>,
+    /// The CPU that it stays on.
+    pub(super) cpu: u16,
+    /// A request to begin with.
+    pub(super) first: Option<Entry>,
+}
+
 /// A thread that serves a queue.
 pub(super) struct Worker<'j> {
     shared: Shared<'j>,
     queue: &'j Queue,
+    place: Place<'j>,
     ring: Submitter<'j>,
     slot: &'j Slot,
     member: &'j Member,
@@ -56,55 +68,60 @@ pub(super) struct Worker<'j> {
     aside: Vec<u8>,
 }
 
-/// Serves `queue` as `member` of it, beginning with the request in `first`, until that is told of the end.
+/// Serves the queue of a post as `member`, until that is told of the end.
 ///
 /// # Errors
-/// There is no ring, and `first` comes back unanswered; or the ring is of no more use.
-pub(super) fn run(
-    shared: Shared<'_>,
-    queue: &Queue,
-    member: &Member,
-    first: Entry,
-) -> Result<(), (io::Error, Option<Entry>)> {
-    cpus::stay_on(queue.cpu);
+/// There is no ring, and the first request comes back unanswered; or the ring is of no more use.
+pub(super) fn run(shared: Shared<'_>, post: Post<'_>, member: &Arc<Member>) -> Result<(), (io::Error, Option<Entry>)> {
+    let Post { queue, place, cpu, first } = post;
+    cpus::stay_on(cpu);
     cpus::let_callers_go_on();
     // What is stuck in a ring behind a handler that blocks must be within reach of others.
     let work = if shared.service.manner() == Manner::NeverBlocks { Work::WhenAsked } else { Work::AtAnyTime };
     let ring = match Submitter::new(shared.device, member.mailbox.bell(), ENTRIES, work, shared.kept) {
         Ok(ring) => ring,
-        Err(error) => return Err((error, Some(first))),
+        Err(error) => return Err((error, first)),
     };
     let slot = shared.slots.add_ring();
     member.sit_down(Arc::clone(&slot), Arc::clone(ring.offered()));
+    if let Place::Away { home, .. } = &place {
+        home.away.begin(cpu, Arc::clone(member));
+    }
     let aside = vec![0; REPLY_ASIDE];
-    let result = Worker { shared, queue, ring, slot: &slot, member, aside }.run(first);
+    let result = Worker { shared, queue, place, ring, slot: &slot, member, aside }.run(first);
     shared.slots.remove(&slot);
     result.map_err(|error| (error, None))
 }
 
 impl Worker<'_> {
-    fn run(&mut self, first: Entry) -> io::Result<()> {
+    fn run(&mut self, first: Option<Entry>) -> io::Result<()> {
         self.ring.listen()?;
-        self.serve(first)?;
-        let mut answered = Vec::new();
+        if let Some(first) = first {
+            self.serve(first)?;
+        }
+        let mut mail = Vec::new();
+        let at_home = matches!(self.place, Place::Home { .. });
         loop {
-            while let Some(entry) = self.queue.take() {
+            while let Some(entry) = self.queue.take().filter(|_| at_home) {
                 self.serve(entry)?;
             }
             self.ring.wait()?;
             let mut rung = false;
             while let Some(event) = self.ring.reap() {
                 match event {
-                    Event::Request(entry) => self.serve(entry)?,
+                    Event::Request(entry) => self.give_or_serve(entry)?,
                     Event::Bell => rung = true,
                     Event::Over | Event::TooEarly(_) => {}
                     Event::Refused(error) => return Err(error),
                 }
             }
             if rung {
-                self.member.mailbox.empty(&mut answered);
-                for (entry, ids) in answered.drain(..) {
-                    self.ring.commit(entry, ids.commit)?;
+                self.member.mailbox.empty(&mut mail);
+                for item in mail.drain(..) {
+                    match item {
+                        Mail::Answered(entry, ids) => self.ring.commit(entry, ids.commit)?,
+                        Mail::Request(entry) => self.serve(entry)?,
+                    }
                 }
                 if self.shared.closing.load(Ordering::SeqCst) {
                     // What is answered goes out; who asked and got no answer sees the connection end.
@@ -115,12 +132,28 @@ impl Worker<'_> {
         }
     }
 
+    /// Serves the request that an entry holds, or leaves that to somebody elsewhere.
+    fn give_or_serve(&mut self, mut entry: Entry) -> io::Result<()> {
+        match self.place.instead(&mut entry, self.shared.watch) {
+            Some(other) => {
+                other.mailbox.deliver(Mail::Request(entry));
+                Ok(())
+            }
+            None => self.serve(entry),
+        }
+    }
+
     /// Serves the request that an entry holds, and submits the entry again with the reply in it.
     fn serve(&mut self, mut entry: Entry) -> io::Result<()> {
+        let load = self.place.load(&mut entry);
         let (ids, answer) = answer(&self.shared, self.slot, entry.parts(), &mut self.aside);
         self.slot.end();
         if answer != Answer::Nothing {
             entry.finish(ids, answer);
+            if let Some(home) = self.place.next_home(load) {
+                home.mailbox.deliver(Mail::Answered(entry, ids));
+                return Ok(());
+            }
             return self.ring.commit(entry, ids.commit);
         }
         match self.shared.postponed.put_away(entry, ids, &self.member.mailbox) {
