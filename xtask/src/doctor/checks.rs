@@ -11,8 +11,20 @@ use crate::test::TEST_USER;
 pub(super) const MOUNT: &str = "mount";
 
 /// The checks of what the workspace's own tasks need; a guest's kernel has nothing to do with them.
-pub(super) const OF_THE_WORKSPACE: &[&str] =
-    &["test-user", "nextest", "loop-devices", "stress-ng", "fio", "git", "sqlite3", "python3", "qemu", "guest-kernel"];
+pub(super) const OF_THE_WORKSPACE: &[&str] = &[
+    "test-user",
+    "nextest",
+    "loop-devices",
+    "stress-ng",
+    "fio",
+    "git",
+    "sqlite3",
+    "python3",
+    "python3-tests",
+    "postgresql",
+    "qemu",
+    "guest-kernel",
+];
 
 /// The oldest protocol minor that Fusewire speaks; the kernel must offer at least this.
 const OLDEST_MINOR: u32 = 31;
@@ -48,6 +60,8 @@ pub(super) const ALL: &[Check] = &[
     Check { name: "git", purpose: "the suite posix", look: |machine| program(machine, "git", "git") },
     Check { name: "sqlite3", purpose: "the suite posix", look: |machine| program(machine, "sqlite3", "sqlite3") },
     Check { name: "python3", purpose: "the suite posix", look: python },
+    Check { name: "python3-tests", purpose: "the suite posix, all of it", look: python_tests },
+    Check { name: "postgresql", purpose: "the suite posix, all of it", look: postgresql },
     Check { name: "qemu", purpose: "tests in virtual machines", look: qemu },
     Check { name: "guest-kernel", purpose: "tests in virtual machines", look: guest_kernel },
 ];
@@ -309,6 +323,24 @@ fn python(machine: &Machine) -> Verdict {
     match machine.path(path).exists() {
         true => Verdict::ok(path),
         false => Verdict::missing(format!("{path} is not there"), "as root: apt-get install python3"),
+    }
+}
+
+fn python_tests(machine: &Machine) -> Verdict {
+    below(machine, "/usr/lib", "python3.", "test/test_os.py", "libpython3.N-testsuite, for the N of python3 --version")
+}
+
+fn postgresql(machine: &Machine) -> Verdict {
+    below(machine, "/usr/lib/postgresql", "", "bin/initdb", "postgresql")
+}
+
+/// A file in a directory whose name has a version in it.
+fn below(machine: &Machine, parent: &str, start: &str, file: &str, package: &str) -> Verdict {
+    let versions = fs::read_dir(machine.path(parent)).into_iter().flatten().flatten();
+    let named = versions.filter(|version| version.file_name().to_string_lossy().starts_with(start));
+    match named.map(|version| version.path().join(file)).find(|path| path.exists()) {
+        Some(path) => Verdict::ok(path.display().to_string()),
+        None => Verdict::missing(format!("no {file} below {parent}"), format!("as root: apt-get install {package}")),
     }
 }
 

@@ -170,6 +170,44 @@ const PROGRAMS: &[Program] = &[
         ",
     ),
     long(
+        "the tests that Python has for files pass",
+        &["python3", "python3-tests"],
+        r"
+            export TMPDIR=$PWD HOME=$PWD PYTHONDONTWRITEBYTECODE=1
+            /usr/bin/python3 -m test --tempdir $PWD --use largefile test_os test_shutil test_posix test_mmap test_fcntl \
+                test_tempfile test_pathlib test_zipfile test_mailbox test_glob test_fileio test_posixpath test_genericpath \
+                test_tarfile test_dbm test_dbm_dumb test_shelve test_filecmp test_fileinput test_largefile test_stat test_gzip \
+                test_file test_bufio test_unicode_file test_unicode_file_functions
+        ",
+    ),
+    long(
+        "postgresql is killed, and its tables agree with one another",
+        &["postgresql"],
+        r#"
+            export PATH=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1):$PATH PGHOST=$PWD/db PGUSER=nobody HOME=$PWD/db
+            mkdir db; chown nobody: db; chmod 700 db; chmod 755 .
+            as() { setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"; }
+            as initdb -D db/data -A trust > $ASIDE/initdb
+            start() { as postgres -D db/data -k $PWD/db -h '' 2>> $ASIDE/postgres & server=$!; }
+            ready() { for try in $(seq 300); do as pg_isready -q && return; sleep 0.1; done; tail $ASIDE/postgres; return 1; }
+            start; ready
+            as pgbench -q -i -s 2 postgres 2> $ASIDE/pgbench
+            as pgbench -n -c 4 -T 20 postgres > $ASIDE/pgbench 2>&1 & load=$!
+            sleep 5
+            first=$(head -n 1 db/data/postmaster.pid)
+            # One of its processes may just have ended.
+            kill -9 $first $(ps -o pid= --ppid $first) || true; wait $server || true; wait $load || true
+            start; ready
+            test "$(as psql -Atc 'SELECT count(*) > 100 FROM pgbench_history' postgres)" = t
+            for table in branches tellers accounts; do
+                as psql -Atc "SELECT sum($(echo $table | cut -c1)balance) FROM pgbench_$table" postgres
+            done > $ASIDE/sums
+            as psql -Atc 'SELECT sum(delta) FROM pgbench_history' postgres >> $ASIDE/sums
+            test $(sort -u $ASIDE/sums | wc -l) = 1
+            kill $(head -n 1 db/data/postmaster.pid); wait $server
+        "#,
+    ),
+    long(
         "cargo builds the workspace",
         &["git"],
         r"
