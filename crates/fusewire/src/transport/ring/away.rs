@@ -88,7 +88,7 @@ impl<'j> Place<'j> {
             return None;
         };
         let served = queues.iter().find(|queue| queue.cpu == *cpu).map_or(0, Queue::served);
-        (quiet.look(served, Instant::now()) && !member.is_at_work()).then_some(member)
+        (quiet.look(served, Instant::now()) && member.is_free()).then_some(member)
     }
 
     /// Who is to have the entry after the request in it was served here, if anybody else.

@@ -73,6 +73,11 @@ impl Member {
         self.seat.get().is_some_and(|seat| seat.slot.is_at_work())
     }
 
+    /// Whether it is at no request, and has been given none.
+    pub(super) fn is_free(&self) -> bool {
+        !self.is_at_work() && self.mailbox.is_empty()
+    }
+
     /// How many requests it has served.
     pub(super) fn served(&self) -> u64 {
         self.seat.get().map_or(0, |seat| seat.slot.served())

@@ -102,7 +102,7 @@ impl Worker<'_> {
         let mut mail = Vec::new();
         let at_home = matches!(self.place, Place::Home { .. });
         loop {
-            while let Some(entry) = self.queue.take().filter(|_| at_home) {
+            while at_home && let Some(entry) = self.queue.take() {
                 self.serve(entry)?;
             }
             self.ring.wait()?;
