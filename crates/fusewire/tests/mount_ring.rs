@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
@@ -199,8 +200,8 @@ mod io_uring {
         let dir = tempfile::tempdir().expect("a directory");
         let mut mounted = mount_over(Channel::Ring, Pattern::default(), &dir);
         let file = fs::File::open(dir.path().join("cached")).expect("opening");
-        let mut data = vec![0; 1 << 20];
-        for round in 0..40_u64 {
+        let read = |round: u64| {
+            let mut data = vec![0; 1 << 20];
             mounted.notifier().inval_inode(CACHED, ..).expect("dropping the pages");
             for offset in (0..SIZE).step_by(data.len()) {
                 file.read_exact_at(&mut data, offset).expect("reading");
@@ -210,7 +211,21 @@ mod io_uring {
                     fs::metadata(dir.path()).expect("attributes");
                 }
             }
-        }
+        };
+        (0..10).for_each(read);
+        // With others at work meanwhile, more than a worker has entries for.
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        fs::metadata(dir.path()).expect("attributes");
+                    }
+                });
+            }
+            (0..5).for_each(read);
+            done.store(true, Ordering::SeqCst);
+        });
         let tasks = fs::read_dir("/proc/self/task").expect("threads").flatten();
         let mut names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
         // There is nobody to help on a machine with one CPU.
