@@ -137,7 +137,9 @@ pub(crate) fn retrieve_brings_cached_data_back() {
     stage.notifier().retrieve(NotifyUnique(77), Tree::FILE, 7, 5).unwrap();
     let op = saw!(stage.log(), NotifyReply { node: Tree::FILE, notify_unique: NotifyUnique(77), offset: 7 });
     is!(op, NotifyReply { data: b"bytes" });
-    assert_eq!(stage.notifier().retrieve(NotifyUnique(78), NodeId::ROOT, 0, 5), Err(Errno::EINVAL));
+    // A directory has no such data. Linux 6.18.44 says so, 6.18.15 does not.
+    let directory = stage.notifier().retrieve(NotifyUnique(78), NodeId::ROOT, 0, 5);
+    assert!(matches!(directory, Ok(()) | Err(Errno::EINVAL)), "{directory:?}");
     assert_eq!(stage.notifier().retrieve(NotifyUnique(79), NOBODY, 0, 5), Err(Errno::ENOENT));
 }
 

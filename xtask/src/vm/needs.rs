@@ -12,6 +12,15 @@ pub(super) enum Need {
     Host(&'static str),
 }
 
+/// `FUSE_HANDLE_KILLPRIV_V2`, `linux/fuse.h` 7.33: without it the kernel takes privileges away itself, and not for every call.
+const HANDLE_KILLPRIV_V2: u32 = 28;
+
+/// `FUSE_SETXATTR_EXT`, `linux/fuse.h` 7.33.
+const SETXATTR_EXT: u32 = 29;
+
+/// `FUSE_HAS_EXPIRE_ONLY`, `linux/fuse.h` 7.38.
+const HAS_EXPIRE_ONLY: u32 = 35;
+
 /// `FUSE_CREATE_SUPP_GROUP`, `linux/fuse.h` 7.38; stable kernels raised the minor without it.
 const CREATE_SUPP_GROUP: u32 = 34;
 
@@ -54,6 +63,21 @@ const NEEDS: &[(&str, Need)] = &[
     ("notifications::resend_brings_requests_under_way_again", Need::Minor(45)),
     // Linux 6.1 serves attributes from its cache after the end of the connection, 6.12 does not.
     ("killed_daemon_leaves_errors_and_a_mount_that_can_be_unmounted", Need::Minor(41)),
+    ("takes_privileges_away_as_", Need::Flag(HANDLE_KILLPRIV_V2)),
+    ("to_clear_suid_where_the_filesystem_says_that_it_will", Need::Flag(HANDLE_KILLPRIV_V2)),
+    ("writer_clears_suid_only_where_the_filesystem_says_that_it_will", Need::Flag(HANDLE_KILLPRIV_V2)),
+    ("xattrs::attributes_are_set_read_listed_and_removed", Need::Flag(SETXATTR_EXT)),
+    ("inval_entry_and_expire_entry_make_the_kernel_look_again", Need::Flag(HAS_EXPIRE_ONLY)),
+    // Ranges are filled with zeros since Linux 5.14.
+    ("copying::fallocate_brings_range_and_mode", Need::Minor(34)),
+    ("holes::zeroing_keeps_room_and_loses_data", Need::Minor(34)),
+    // `FOPEN_NOFLUSH`.
+    ("opening::closing_flushes_unless_the_answer_says_not_to", Need::Minor(35)),
+    // Files without a name (`FUSE_TMPFILE`).
+    ("names::tmpfile_has_no_name_until_it_is_linked", Need::Minor(37)),
+    ("directories::nameless_file_gets_a_name", Need::Minor(37)),
+    ("privileges::default_acls_are_inherited_and_the_umask_is_not_applied", Need::Minor(37)),
+    ("mirrorfs::mount_differential calls_", Need::Minor(37)),
     ("notifications::new_epoch_makes_every_name_be_looked_up_once_more", Need::Minor(44)),
     ("notifications::notifying_after_the_end_is_enodev", Need::Minor(45)),
     ("notifications::pruned_nodes_are_forgotten_unless_they_are_used", Need::Minor(45)),
