@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use fusewire_benches::compare::peers::PEERS;
+use fusewire_benches::compare::peers::{self, PEERS};
 use fusewire_benches::compare::results::Results;
 use fusewire_benches::compare::{Placement, Plan, Session, cell, chart, gate, report};
 use fusewire_benches::workload::Workload;
@@ -21,6 +21,9 @@ struct Args {
     /// Measure a subset, in some two minutes
     #[arg(long)]
     quick: bool,
+    /// Measure what there are targets for, with the servers that they name, in some fifteen minutes
+    #[arg(long, conflicts_with = "quick")]
+    targets: bool,
     /// Fail when a target that the last stored results meet is missed by more than the spread
     #[arg(long)]
     gate: bool,
@@ -86,9 +89,18 @@ fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn plan(args: &Args) -> Result<Plan> {
+    let mode = if args.quick {
+        "quick"
+    } else if args.targets {
+        "targets"
+    } else {
+        "full"
+    };
+    let targets = if args.targets { gate::targets() } else { Vec::new() };
     let mut cells = if args.quick { cell::quick() } else { cell::full() };
     cells.retain(|cell| {
-        chosen(&args.only, cell.workload)
+        (!args.targets || targets.iter().any(|target| target.is_about(cell)))
+            && chosen(&args.only, cell.workload)
             && chosen(&args.threads, cell.threads)
             && chosen(&args.placement, cell.placement)
             && chosen(&args.session, cell.session)
@@ -99,14 +111,22 @@ fn plan(args: &Args) -> Result<Plan> {
         ensure!(names.contains(&name.as_str()), "choosing servers: no {name}; there are {}", names.join(", "));
     }
     let named = |name: &str| args.server.iter().any(|wanted| wanted == name);
-    let peers =
-        PEERS.iter().filter(|peer| if args.server.is_empty() { peer.quick || !args.quick } else { named(peer.name) });
+    let wanted = |peer: &peers::Peer| {
+        if !args.server.is_empty() {
+            named(peer.name)
+        } else if args.targets {
+            targets.iter().any(|target| target.names(peer.name))
+        } else {
+            peer.quick || !args.quick
+        }
+    };
+    let peers = PEERS.iter().filter(|peer| wanted(peer));
     Ok(Plan {
         cells,
         peers: peers.collect(),
         rounds: args.rounds.unwrap_or(5).max(1),
         time: Duration::from_millis(args.milliseconds.unwrap_or(100)),
-        mode: String::from(if args.quick { "quick" } else { "full" }),
+        mode: String::from(mode),
     })
 }
 

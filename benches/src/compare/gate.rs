@@ -195,6 +195,18 @@ fn mirror_targets() -> Vec<Target> {
 }
 
 impl Target {
+    /// Whether it is about this row.
+    #[must_use]
+    pub fn is_about(&self, cell: &Cell) -> bool {
+        self.cell == *cell
+    }
+
+    /// Whether it needs this server.
+    #[must_use]
+    pub fn names(&self, server: &str) -> bool {
+        self.server == server || matches!(self.against, Against::Server(other) if other == server)
+    }
+
     /// How it fares in these results.
     #[must_use]
     pub fn judge(&self, results: &Results) -> Verdict {

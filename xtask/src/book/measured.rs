@@ -21,13 +21,15 @@ pub(super) fn page(root: &Path) -> Result<Option<String>> {
     // The report's own title goes; its first paragraph says when and where.
     let tables =
         tables.trim_start().strip_prefix("# ").and_then(|text| text.split_once('\n')).map_or("", |(_, text)| text);
-    let quick = if newest.to_string_lossy().ends_with("-quick.md") { "--quick " } else { "" };
+    let name = newest.to_string_lossy();
+    let form = ["quick", "targets"].iter().find(|form| name.ends_with(&format!("-{form}.md")));
+    let form = form.map(|form| format!("--{form} ")).unwrap_or_default();
     let mut out = format!(
         "# Measured\n\n\
          <!-- Made by `cargo xtask book --generate` from the newest run in {RESULTS}. Change nothing here. -->\n\n\
          All numbers on this page come from one run of this command. Run it yourself: yours will differ, as they depend on the \
          machine and on what else it is doing. The ratios differ much less.\n\n\
-         ```text\ncargo xtask bench {quick}--out {RESULTS}\n```\n\n\
+         ```text\ncargo xtask bench {form}--out {RESULTS}\n```\n\n\
          The chart shows how many operations a second each server does, as a multiple of the *floor*: a C program without a \
          library that answers each request with the least work possible. Longer is faster; a bar that is as long as the chart \
          may stand for more, and the tables have the number.\n\n"
