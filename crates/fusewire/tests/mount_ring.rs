@@ -30,6 +30,8 @@ const CACHED: NodeId = NodeId(3);
 struct Pattern {
     negotiated: Arc<Mutex<Option<Negotiated>>>,
     written: Arc<Mutex<Vec<Written>>>,
+    /// Whether all data of writes lay on a page.
+    aligned: Arc<AtomicBool>,
     /// Where a lookup of `meet` waits for others.
     meeting: Option<Arc<Barrier>>,
     /// What a lookup of `stay` waits for, whatever becomes of its caller.
@@ -107,6 +109,7 @@ impl Filesystem for Pattern {
     }
 
     fn write(&self, _: &Context<'_>, op: op::Write<'_>) -> Result<reply::Written, Errno> {
+        self.aligned.fetch_and(op.data.as_ptr().align_offset(4096) == 0, Ordering::SeqCst);
         self.written.lock().expect("a lock").push((op.offset, op.data.to_vec()));
         Ok(reply::Written { size: u32::try_from(op.data.len()).map_err(|_| Errno::EFBIG)? })
     }
@@ -170,6 +173,7 @@ mod io_uring {
         let dir = tempfile::tempdir().expect("a directory");
         let filesystem = Pattern::default();
         let (negotiated, written) = (Arc::clone(&filesystem.negotiated), Arc::clone(&filesystem.written));
+        let aligned = Arc::clone(&filesystem.aligned);
         let mut mounted = mount_over(Channel::Ring, filesystem, &dir);
         let agreed = negotiated.lock().expect("a lock").expect("negotiated");
         assert!(agreed.has(InitFlags::OVER_IO_URING), "the kernel offers no rings: is enable_uring Y?");
@@ -180,13 +184,15 @@ mod io_uring {
             file.read_exact_at(&mut data, offset).expect("reading");
             assert!(data.iter().zip(offset..).all(|(byte, at)| *byte == pattern(at)), "{offset}");
         }
-        for (offset, length) in [(0_u64, 1_usize), (7, 5000), (1 << 20, 1 << 20)] {
+        aligned.store(true, Ordering::SeqCst);
+        for (offset, length) in [(0_u64, 1_usize), (512, 512), (7, 5000), (4096, 4096), (1 << 20, 1 << 20)] {
             let data: Vec<u8> = (offset..).take(length).map(pattern).collect();
             file.write_all_at(&data, offset).expect("writing");
             let written: Vec<_> = std::mem::take(&mut *written.lock().expect("a lock"));
             let arrived: Vec<u8> = written.iter().flat_map(|(_, data)| data.clone()).collect();
             assert_eq!((written[0].0, arrived == data), (offset, true));
         }
+        assert!(aligned.load(Ordering::SeqCst), "data that could not be written past a page cache");
         let mut value = [0; 4096];
         let length = rustix::fs::fgetxattr(&file, "user.name", &mut value).expect("the attribute");
         assert_eq!(&value[..length], b"user.name".repeat(100));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fusewire_proto::uring::{EntryHeader, decode_entry, identify_entry};
-use fusewire_proto::{DecodeError, Errno};
+use fusewire_proto::{DecodeError, Errno, Opcode};
 
 use super::away::Place;
 use super::cpus;
@@ -183,7 +183,9 @@ fn serve(
     aside: &mut [u8],
 ) -> Result<Answer, DecodeError> {
     let size = usize::try_from(EntryHeader::decode(header)?.payload_size).unwrap_or(usize::MAX);
-    if size <= ASIDE && size <= payload.len() {
+    let (_, _, opcode) = identify_entry(header);
+    // What is written stays where it is, on a page: a file that is open with O_DIRECT takes it from nowhere else.
+    if opcode != Opcode::WRITE && size <= ASIDE && size <= payload.len() {
         // Names: the reply is made where the kernel takes it from.
         let (names, _) = aside.split_at_mut(size);
         names.copy_from_slice(payload.split_at(size).0);
