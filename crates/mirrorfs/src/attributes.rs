@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use fusewire::op::{SetTime, Setattr};
 use fusewire::{Attr, FileType, Gid, StatxAttr, StatxMask, Timestamp, Uid, reply};
 use rustix::fs::{
-    AtFlags, Mode, Stat, StatVfs, Statx, StatxTimestamp, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, chmodat, chownat,
-    ftruncate, futimens, utimensat,
+    AtFlags, Mode, OFlags, Stat, StatVfs, Statx, StatxTimestamp, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, chmodat,
+    chownat, ftruncate, futimens, utimensat,
 };
 use rustix::io;
 
@@ -105,6 +105,9 @@ pub(crate) fn change(
     if let Some(size) = op.size {
         match file {
             Some(file) => ftruncate(file, size)?,
+            // Of truncate(2) or of open(2) with `O_TRUNC`, which the kernel does not tell apart. The second sets the times of an empty
+            // file, too.
+            None if size == 0 => drop(reopener.open(place, OFlags::WRONLY | OFlags::TRUNC)?),
             None => truncate(place, size)?,
         }
     }

@@ -77,13 +77,7 @@ impl Mirror {
             // The kernel has checked that the caller may execute it; to read it may be forbidden.
             return open(flags).map_err(errno);
         }
-        let open_as_caller = |flags: OFlags| {
-            if flags.contains(OFlags::TRUNC) {
-                self.change_data(cx, inode, || open(flags))
-            } else {
-                self.identity.act(cx, || open(flags))
-            }
-        };
+        let open_as_caller = |flags| self.identity.act(cx, || open(flags));
         let wanted = if self.gathers_writes() { readable(flags) } else { flags };
         match open_as_caller(wanted) {
             Err(Errno::EACCES) if wanted != flags => open_as_caller(flags),
@@ -203,11 +197,10 @@ impl fusewire::Filesystem for Mirror {
             InitFlags::DO_READDIRPLUS
                 | InitFlags::READDIRPLUS_AUTO
                 | InitFlags::DONT_MASK
-                // An empty file that is opened with O_TRUNC is changed, one that truncate(2) makes empty once more perhaps not: by itself,
-                // the kernel would not tell which it is.
-                | InitFlags::ATOMIC_O_TRUNC
                 | InitFlags::DIRECT_IO_ALLOW_MMAP,
         );
+        // With it, a file would be empty before the kernel finds that it is being executed and may not be truncated.
+        wishes.refuse(InitFlags::ATOMIC_O_TRUNC);
         if self.identity.clears_privileges() {
             wishes.want(InitFlags::HANDLE_KILLPRIV_V2);
         }
@@ -264,7 +257,7 @@ impl fusewire::Filesystem for Mirror {
         self.permit(&mut op)?;
         let file = op.handle.and_then(|handle| self.files.get(handle));
         let writable = file.as_ref().and_then(|file| file.writable());
-        let change = || attributes::change(&self.reopener, inode.as_fd(), writable, &op);
+        let change = || self.pruner.make_room(|| attributes::change(&self.reopener, inode.as_fd(), writable, &op));
         if op.uid.is_some() || op.gid.is_some() || op.mode.is_some_and(has_sgid) {
             self.identity.act_with_groups(cx, change)?;
         } else if op.size.is_some() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use fusewire::mount::MountOptions;
 use fusewire::{Mounted, SessionConfig};
 use mirrorfs::{CacheMode, Change, GroupId, Mirror, Options, UserId, Xattrs};
-use rustix::fs::{Gid, Uid, XattrFlags};
+use rustix::fs::{Gid, OFlags, Uid, XattrFlags};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 /// An ordinary user, whom no system has, and another one.
@@ -313,6 +313,30 @@ fn program_that_may_be_executed_and_not_read_is_executed() {
     let run = || std::process::Command::new(&program).status().map(|status| status.success());
     assert!(as_user(USER, || File::open(&program).is_err()));
     assert!(as_user(USER, run).expect("executing"));
+}
+
+#[test]
+fn program_that_is_being_executed_keeps_its_content() {
+    let program = fs::read("/bin/sleep").expect("a program");
+    for cache in [CacheMode::None, CacheMode::Auto, CacheMode::Always] {
+        let mut options = Options::default();
+        options.cache = cache;
+        let stage = Stage::new(options);
+        fs::copy("/bin/sleep", stage.source("sleep")).expect("copying it");
+        let mut child = std::process::Command::new(stage.shown("sleep")).arg("60").spawn().expect("executing it");
+        let read_and_truncate = OFlags::RDONLY | OFlags::TRUNC;
+        let open = |flags| rustix::fs::open(stage.shown("sleep"), flags, rustix::fs::Mode::empty());
+        let flags = [OFlags::WRONLY, OFlags::RDWR, read_and_truncate, OFlags::WRONLY | OFlags::TRUNC];
+        let opened = flags.map(|flags| open(flags).err());
+        let ended = child.try_wait().expect("asking");
+        child.kill().and_then(|()| child.wait()).expect("ending it");
+        assert_eq!(opened, [Some(rustix::io::Errno::TXTBSY); 4], "{cache:?}");
+        assert_eq!(ended, None, "{cache:?}");
+        assert!(fs::read(stage.source("sleep")).expect("reading") == program, "{cache:?}");
+        // And then it can be truncated.
+        open(read_and_truncate).expect("opening");
+        assert_eq!(fs::metadata(stage.source("sleep")).expect("its size").len(), 0);
+    }
 }
 
 #[test]
