@@ -114,12 +114,12 @@ const SUITES: &[Suite] = &[
         list: nextest::list_mount,
     },
     Suite {
-        name: "mount-ring",
-        about: "the cases of `mount` once more, through io_uring where that is possible",
+        name: "mount-dev",
+        about: "the cases of `mount` through /dev/fuse, where they go through io_uring by themselves",
         apart: true,
         needs: &["nextest", "mount", "io-uring"],
         case_needs: MOUNT_NEEDS,
-        run: nextest::run_mount_ring,
+        run: nextest::run_mount_device,
         list: nextest::list_mount,
     },
     Suite {

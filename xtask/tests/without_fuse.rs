@@ -79,7 +79,7 @@ mod as_root {
         let (status, said) = without_fuse(&cargo("ok", 0));
         for (suite, mend) in [
             ("mount", "start it with --device /dev/fuse"),
-            ("mount-ring", "start it with --device /dev/fuse"),
+            ("mount-dev", "start it with --device /dev/fuse"),
             ("vm", "apt-get install qemu-system-x86"),
             ("posix", "start it with --device /dev/fuse"),
         ] {

@@ -137,7 +137,7 @@ pub const THIS_RING_NEVER_BLOCKS: &str = "fusewire-ring-nb";
 /// The least work over io_uring.
 pub const FLOOR_RING: &str = "floor-ring";
 
-/// The mirror filesystem that comes with this library, as by default.
+/// The mirror filesystem that comes with this library, over /dev/fuse.
 pub const MIRROR: &str = "mirrorfs";
 /// The same where nobody else changes the source.
 pub const MIRROR_FAST: &str = "mirrorfs-fast";
@@ -165,8 +165,8 @@ pub const PEERS: &[Peer] = {
     use Program::{C, Rust};
     use Serving::{Device, Ring, RingNeverBlocks};
     &[
-        table(THIS, "this library, as by default", Rust("serve_fusewire"), Device(0), true),
-        table("fusewire-1", "this library, a single worker", Rust("serve_fusewire"), Device(1), false),
+        table(THIS, "this library over /dev/fuse", Rust("serve_fusewire"), Device(0), true),
+        table("fusewire-1", "the same with a single worker", Rust("serve_fusewire"), Device(1), false),
         table(THIS_RING, "this library over io_uring", Rust("serve_fusewire"), Ring, true),
         table(
             THIS_RING_NEVER_BLOCKS,
@@ -183,7 +183,12 @@ pub const PEERS: &[Peer] = {
         table("libfuse-mt", "the same with its loop of threads", LIBFUSE, Device(0), false),
         table(FLOOR, "a C program without a library, one thread", C("floor.c", &[]), Device(1), true),
         table(FLOOR_RING, "the same over io_uring, a thread pinned to each CPU", C("floor_ring.c", &[]), Ring, true),
-        mirror(MIRROR, "mirrorfs, as by default", Rust(MIRROR), &["-f", "SOURCE", "MOUNTPOINT"]),
+        mirror(
+            MIRROR,
+            "mirrorfs -o transport=dev",
+            Rust(MIRROR),
+            &["-f", "-o", "transport=TRANSPORT", "SOURCE", "MOUNTPOINT"],
+        ),
         Peer {
             name: MIRROR_FAST,
             about: "mirrorfs -o cache=always,writeback,transport=uring",
@@ -196,9 +201,9 @@ pub const PEERS: &[Peer] = {
         },
         mirror(
             MIRROR_PASSTHROUGH,
-            "mirrorfs -o cache=always,passthrough",
+            "mirrorfs -o cache=always,passthrough,transport=dev",
             Rust(MIRROR),
-            &["-f", "-o", "cache=always,passthrough", "SOURCE", "MOUNTPOINT"],
+            &["-f", "-o", "cache=always,passthrough,transport=TRANSPORT", "SOURCE", "MOUNTPOINT"],
         ),
         mirror(
             LIBFUSE_MIRROR,
@@ -215,8 +220,8 @@ pub const PEERS: &[Peer] = {
         mirror(OTHER_MIRROR, "bindfs, as by default", BINDFS, &["-f", "SOURCE", "MOUNTPOINT"]),
         Peer {
             name: MEMFS,
-            about: "memfs, as by default",
-            kind: Kind::Empty(Rust(MEMFS), &["-f", "MOUNTPOINT"]),
+            about: "memfs -o transport=dev",
+            kind: Kind::Empty(Rust(MEMFS), &["-f", "-o", "transport=TRANSPORT", "MOUNTPOINT"]),
             serving: Device(0),
             quick: true,
         },

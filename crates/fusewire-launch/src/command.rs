@@ -41,7 +41,7 @@ pub(crate) struct OptionRow {
 pub(crate) const LAUNCH_OPTIONS: &[OptionRow] = &[
     OptionRow { name: "debug", value: None, help: "as -d" },
     OptionRow { name: "max_threads", value: Some("N"), help: "serve with no more than this many threads" },
-    OptionRow { name: "transport", value: Some("auto|dev|uring"), help: "use /dev/fuse or io_uring (default: dev)" },
+    OptionRow { name: "transport", value: Some("auto|dev|uring"), help: "use /dev/fuse or io_uring (default: auto)" },
     OptionRow { name: "log_file", value: Some("PATH"), help: "append the log to this file" },
 ];
 

@@ -48,9 +48,9 @@ pub(super) fn run_mount(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
     run_nextest(run, suite, mounts)
 }
 
-/// As [`run_mount`], with io_uring for sessions that ask for nothing.
-pub(super) fn run_mount_ring(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
-    let _transport = run.shell.push_env("FUSEWIRE_TRANSPORT", "auto");
+/// As [`run_mount`], for sessions that would choose io_uring by themselves.
+pub(super) fn run_mount_device(run: &Run<'_>, suite: &Suite) -> Result<Vec<Case>> {
+    let _transport = run.shell.push_env("FUSEWIRE_TRANSPORT", "dev");
     run_mount(run, suite)
 }
 

@@ -14,11 +14,9 @@ use crate::transport::check_rings;
 pub enum Channel {
     /// Through io_uring where that is possible: the kernel has it (6.14) and is allowed to (`enable_uring`), the process may
     /// make rings and have a thread for each possible CPU, the handler's [`Manner`] allows it, and the device was opened by us.
-    /// Through `/dev/fuse` otherwise. The log says which, and why.
-    Auto,
-    /// As [`Auto`](Self::Auto) if the environment variable `FUSEWIRE_TRANSPORT` is `auto`, through `/dev/fuse` otherwise.
+    /// Through `/dev/fuse` otherwise, or if the environment variable `FUSEWIRE_TRANSPORT` is `dev`. The log says which, and why.
     #[default]
-    Unset,
+    Auto,
     /// Through `/dev/fuse`.
     Device,
     /// Through io_uring; mounting fails where that is impossible, and says why.
@@ -41,7 +39,7 @@ pub(crate) enum Origin {
     Given,
 }
 
-/// The environment variable that says what [`Channel::Unset`] is, for whoever cannot change what a program asks for.
+/// The environment variable that keeps [`Channel::Auto`] to `/dev/fuse`, for whoever cannot change what a program asks for.
 const VARIABLE: &str = "FUSEWIRE_TRANSPORT";
 
 /// Chooses for a handler of this manner.
@@ -49,13 +47,11 @@ const VARIABLE: &str = "FUSEWIRE_TRANSPORT";
 /// # Errors
 /// What is asked for cannot be had.
 pub(crate) fn choose(config: SessionConfig, manner: Manner) -> Result<Chosen, SessionError> {
-    let asked = match config.channel {
-        Channel::Device => false,
-        Channel::Unset => std::env::var_os(VARIABLE).is_some_and(|word| word == "auto"),
-        Channel::Auto | Channel::Ring => true,
-    };
-    if !asked {
+    if config.channel == Channel::Device {
         return Ok(Chosen::Device(String::from("io_uring was not asked for")));
+    }
+    if config.channel == Channel::Auto && std::env::var_os(VARIABLE).is_some_and(|word| word == "dev") {
+        return Ok(Chosen::Device(format!("{VARIABLE} is dev")));
     }
     let obstacle = match manner {
         Manner::Either => Some(String::from("the handler blocks for some requests and answers others later")),
@@ -71,7 +67,7 @@ pub(crate) fn choose(config: SessionConfig, manner: Manner) -> Result<Chosen, Se
 impl Chosen {
     /// The same, if `channel` may be had with a device that came from there.
     pub(crate) fn with_device(self, channel: Channel, origin: Origin) -> Self {
-        if origin == Origin::Given && channel != Channel::Ring && self == Self::Ring {
+        if origin == Origin::Given && channel == Channel::Auto && self == Self::Ring {
             // Whoever holds it may want to serve on after us, and there is no way back from rings.
             return Self::Device(String::from("the device was opened by somebody else"));
         }
