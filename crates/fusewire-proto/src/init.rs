@@ -22,7 +22,9 @@ bitflags! {
         /// The kernel's word for file handles in attribute requests; not used by Linux.
         const FILE_OPS = abi::FUSE_FILE_OPS;
         /// `O_TRUNC` is passed on in `OPEN` and `CREATE`; else the kernel sends a `SETATTR` as well. Not for filesystems that
-        /// answer `OPEN` with `ENOSYS`: they would not hear of it.
+        /// answer `OPEN` with `ENOSYS`: they would not hear of it. And it truncates too early: an `OPEN` for reading with
+        /// `O_TRUNC` is sent before the kernel finds that the file is being executed (fs/namei.c handle_truncate()); the program
+        /// is gone, and open(2) says `ETXTBSY`.
         const ATOMIC_O_TRUNC = abi::FUSE_ATOMIC_O_TRUNC;
         /// Lookups of `.` and `..` are served, for NFS servers.
         const EXPORT_SUPPORT = abi::FUSE_EXPORT_SUPPORT;
