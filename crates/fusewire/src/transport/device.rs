@@ -103,6 +103,12 @@ impl Transport for Device {
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
+    fn has_local_callers(&self) -> bool {
+        rustix::fs::fstat(&self.fd).is_ok_and(|stat| {
+            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice
+        })
+    }
+
     fn send(&self, message: &[u8]) -> io::Result<()> {
         loop {
             match rustix::io::write(&self.fd, message) {

@@ -5,10 +5,11 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use fusewire_proto::{BackingId, Errno, Incoming, InitFlags, Negotiated, Opcode, ReplyHeader, Unique};
+use fusewire_proto::{BackingId, Errno, Incoming, InitFlags, Negotiated, Opcode, ReplyHeader, Unique, op};
 
 mod buffer;
 mod device;
+mod following;
 mod policy;
 mod pool;
 mod ring;
@@ -90,6 +91,12 @@ pub trait Transport: Send + Sync {
         false
     }
 
+    /// Whether the `pid` of a request is a thread of this machine that waits for the reply. Then a worker may go to the CPU of its
+    /// callers.
+    fn has_local_callers(&self) -> bool {
+        false
+    }
+
     /// Sends a whole reply or notification.
     ///
     /// # Errors
@@ -158,6 +165,14 @@ pub enum Received<'b> {
     Request(&'b [u8]),
     /// The connection is over: unmounted, aborted, or the other side is gone.
     End,
+}
+
+/// From how many bytes on it pays that a caller goes on while its file is read ahead on another CPU.
+const BULK: usize = 64 << 10;
+
+/// Whether that is a long read into the page cache. The caller may not be waiting for it.
+fn may_be_read_ahead(read: &op::Read) -> bool {
+    usize::try_from(read.size).is_ok_and(|size| size >= BULK) && !read.flags.contains(libc::O_DIRECT)
 }
 
 /// What answers requests: the session, as transports see it. [`Connection`](crate::session::Connection) is one.

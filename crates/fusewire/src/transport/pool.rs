@@ -10,7 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 use std::time::Duration;
 
+use nix::unistd::{Pid, gettid};
+
 use crate::context::{Slot, Slots};
+use crate::transport::following::{Callers, Follower};
 use crate::transport::policy::{Decision, Policy, Seen};
 use crate::transport::{Received, ReplyBuffer, RequestBuffer, Service, Transport, respond};
 
@@ -56,15 +59,16 @@ impl Workers {
 }
 
 /// Who does what.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Roster {
     threads: usize,
-    readers: usize,
+    readers: Vec<Pid>,
     parked: usize,
     watched: bool,
     failure: Option<io::Error>,
     /// What whoever watches has seen, and those who watched before.
     policy: Policy,
+    follower: Follower,
 }
 
 struct Pool<'p> {
@@ -81,6 +85,9 @@ struct Pool<'p> {
     watch_sleeps: AtomicBool,
     /// How many readers are to stop reading.
     superfluous: AtomicUsize,
+    /// Whether no more than one reads.
+    alone: AtomicBool,
+    callers: Callers,
 }
 
 /// Serves `transport` until the connection ends, `stop` is set (looked at after each request), or receiving fails.
@@ -101,14 +108,26 @@ pub(crate) fn serve(
         stop,
         most: workers.most,
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
-        roster: Mutex::new(Roster { threads: 1, ..Roster::default() }),
+        roster: Mutex::new(Roster {
+            threads: 1,
+            readers: Vec::new(),
+            parked: 0,
+            watched: false,
+            failure: None,
+            policy: Policy::default(),
+            follower: Follower::new(transport.has_local_callers()),
+        }),
         bell: Condvar::new(),
         ended: AtomicBool::new(false),
         watch_sleeps: AtomicBool::new(false),
         superfluous: AtomicUsize::new(0),
+        alone: AtomicBool::new(true),
+        callers: Callers::default(),
     };
     std::thread::scope(|scope| pool.work(scope));
-    let roster = pool.roster.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut roster = pool.roster.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // The thread that serves is the caller's.
+    roster.follower.leave();
     roster.failure.map_or(Ok(()), Err)
 }
 
@@ -120,7 +139,7 @@ impl Pool<'_> {
             match self.read(&slot) {
                 Ok(Leave::Superfluous) => {
                     let mut roster = self.roster();
-                    roster.readers -= 1;
+                    self.change_readers(&mut roster, |readers| readers.retain(|reader| *reader != gettid()));
                     if roster.parked > 0 {
                         roster.threads -= 1;
                         break;
@@ -135,6 +154,12 @@ impl Pool<'_> {
 
     fn roster(&self) -> MutexGuard<'_, Roster> {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_readers(&self, roster: &mut Roster, change: impl FnOnce(&mut Vec<Pid>)) {
+        roster.follower.leave();
+        change(&mut roster.readers);
+        self.alone.store(roster.readers.len() < 2, Ordering::Relaxed);
     }
 
     fn end(&self, failure: Option<io::Error>) {
@@ -157,8 +182,8 @@ impl Pool<'_> {
             if self.ended.load(Ordering::SeqCst) {
                 return false;
             }
-            if roster.readers == 0 {
-                roster.readers = 1;
+            if roster.readers.is_empty() {
+                self.change_readers(&mut roster, |readers| readers.push(gettid()));
                 self.replace_watch(&mut roster, scope);
                 return true;
             }
@@ -169,7 +194,7 @@ impl Pool<'_> {
                 if self.ended.load(Ordering::SeqCst) {
                     return false;
                 }
-                roster.readers += 1;
+                self.change_readers(&mut roster, |readers| readers.push(gettid()));
                 self.replace_watch(&mut roster, scope);
                 return true;
             }
@@ -209,10 +234,15 @@ impl Pool<'_> {
                 .0;
             let seen = self.see(&roster);
             match roster.policy.decide(seen, self.cpus) {
-                Decision::Watch => {}
+                Decision::Watch => {
+                    if let [reader] = *roster.readers {
+                        roster.follower.look(reader, &self.callers);
+                    }
+                }
                 Decision::Grow => break,
                 Decision::Shrink => self.superfluous.store(1, Ordering::Relaxed),
                 Decision::Sleep => {
+                    roster.follower.leave();
                     self.watch_sleeps.store(true, Ordering::SeqCst);
                     // A worker that took a request before it could see this is seen here.
                     let seen = self.see(&roster);
@@ -231,9 +261,9 @@ impl Pool<'_> {
 
     fn see(&self, roster: &Roster) -> Seen {
         let (at_work, served) = self.slots.activity();
-        let waiting = roster.readers.saturating_sub(at_work);
+        let waiting = roster.readers.len().saturating_sub(at_work);
         let pending = waiting == 0 && self.transport.has_pending();
-        Seen { readers: roster.readers, waiting, served, pending }
+        Seen { readers: roster.readers.len(), waiting, served, pending }
     }
 
     /// Takes requests until this worker is to stop.
@@ -252,6 +282,9 @@ impl Pool<'_> {
             }
             if let Some(message) = respond(self.service, slot, bytes, &mut reply) {
                 send(self.transport, message);
+                if self.alone.load(Ordering::Relaxed) {
+                    self.callers.served(bytes, message.len());
+                }
             }
             if self.stop.load(Ordering::Relaxed) || self.ended.load(Ordering::Relaxed) {
                 return Ok(Leave::End);

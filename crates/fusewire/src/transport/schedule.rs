@@ -1,22 +1,147 @@
-//! What the scheduler says of a thread of this process.
+//! What the scheduler says of threads, and what it is told of ours.
 //!
 //! A worker that is long at a request is blocked, or has just not had its turn on a busy machine. Another worker helps in
 //! the first case only.
+//!
+//! A request costs least if its caller and its worker stay on one CPU: to wake a thread on an idle CPU takes as long as ten
+//! requests. Since Linux 6.12, who goes to sleep after more than its share of a CPU is kept in the queue of that CPU for a
+//! while (`DELAY_DEQUEUE` in kernel/sched/features.h); for everybody else, the kernel looks for an idle CPU at wake-up. So that
+//! callers stay, they must have had more than their share, however long the handler takes: the share of the worker has to be
+//! large. That takes the right to lower a nice value (`CAP_SYS_NICE`, or the limit `RLIMIT_NICE`), and callers in the scheduler's
+//! own group of the worker, which is that of its login session (sched(7), autogroup).
+#![expect(unsafe_code, reason = "scheduling has no safe wrapper")]
 
-use std::fs;
+use std::ffi::CStr;
+use std::fmt;
+use std::io::{self, Write};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use rustix::fs::{Mode, OFlags};
+
+/// The nice value of workers on the CPU of their callers: nine times the share of a caller.
+const NICE: i32 = -10;
+/// How long such a worker would like to run at a time, in nanoseconds. A larger share alone would give it the next turn, too,
+/// before other callers have asked for something.
+const SLICE: u64 = 30_000_000;
 
 /// Whether `thread` runs, or would if a CPU were free. `false` if that cannot be told: `/proc` is not there.
 pub(super) fn is_runnable(thread: Pid) -> bool {
-    let stat = fs::read(format!("/proc/self/task/{thread}/stat"));
-    stat.is_ok_and(|stat| state(&stat) == Some(b'R'))
+    read(&mut [0; LINE], format_args!("/proc/self/task/{thread}/stat")).and_then(state) == Some(b'R')
+}
+
+/// The CPU that a thread of any process runs on, or ran on last. `None` if that cannot be told.
+pub(super) fn cpu_of(thread: Pid) -> Option<usize> {
+    read(&mut [0; LINE], format_args!("/proc/{thread}/stat")).and_then(cpu)
+}
+
+/// More bytes than a line of `/proc/PID/stat` has up to its 39th word.
+const LINE: usize = 1024;
+
+/// Reads the beginning of a file, without allocating anything.
+fn read<'l>(line: &'l mut [u8; LINE], path: fmt::Arguments<'_>) -> Option<&'l [u8]> {
+    let mut name = [0; 64];
+    // The last byte stays 0.
+    name.get_mut(..63)?.write_fmt(path).ok()?;
+    let file =
+        rustix::fs::open(CStr::from_bytes_until_nul(&name).ok()?, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let length = rustix::io::read(file.ok()?, &mut *line).ok()?;
+    line.get(..length)
+}
+
+/// This thread, for system calls that name one.
+pub(super) const THIS: Pid = Pid::from_raw(0);
+
+/// Keeps a thread on a CPU. One that is not online, or not ours to use, keeps nobody: then the thread stays where it may.
+pub(super) fn stay_on(thread: Pid, cpu: usize) -> bool {
+    let mut set = CpuSet::new();
+    let pinned = set.set(cpu).and_then(|()| sched_setaffinity(thread, &set));
+    if let Err(error) = pinned {
+        tracing::debug!(%error, cpu, "keeping a worker on a CPU");
+    }
+    pinned.is_ok()
+}
+
+/// The CPUs that this thread may run on.
+pub(super) fn allowed() -> CpuSet {
+    sched_getaffinity(THIS).unwrap_or_default()
+}
+
+/// Lets a thread run on these CPUs.
+pub(super) fn stay_within(thread: Pid, cpus: &CpuSet) {
+    if let Err(error) = sched_setaffinity(thread, cpus) {
+        tracing::debug!(%error, "going where it may again");
+    }
+}
+
+/// Does something on a CPU, if this thread may run there.
+pub(super) fn on<R>(cpu: usize, act: impl FnOnce() -> R) -> R {
+    let before = allowed();
+    stay_on(THIS, cpu);
+    let result = act();
+    stay_within(THIS, &before);
+    result
+}
+
+/// Makes a thread a worker for callers on its own CPU: it need not run at once when it is woken, so that they fill its queue
+/// first, and it has the larger share, unless somebody has chosen another nice value. Whether its share is the larger one.
+pub(super) fn serve_callers_there(thread: Pid) -> bool {
+    let chosen = nice(thread);
+    let larger = || set(thread, libc::SCHED_BATCH, NICE, SLICE);
+    let as_it_is = || set(thread, libc::SCHED_BATCH, chosen, 0);
+    let done = if chosen == 0 { larger().or_else(|_| as_it_is()) } else { as_it_is() };
+    if let Err(error) = done {
+        tracing::debug!(%error, "choosing how to share a CPU with callers");
+    }
+    nice(thread) < 0
+}
+
+/// Takes that back.
+pub(super) fn serve_callers_anywhere(thread: Pid) {
+    let nice = nice(thread);
+    let nice = if nice == NICE { 0 } else { nice };
+    if let Err(error) = set(thread, libc::SCHED_OTHER, nice, 0) {
+        tracing::debug!(%error, "sharing CPUs as others do again");
+    }
+}
+
+fn nice(thread: Pid) -> i32 {
+    // SAFETY: there are no pointers.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, thread.as_raw().cast_unsigned()) }
+}
+
+/// Sets policy, nice value and slice of a thread, and that none of it passes on to those it starts (sched_setattr(2)).
+fn set(thread: Pid, policy: libc::c_int, nice: i32, slice: u64) -> io::Result<()> {
+    let attributes = libc::sched_attr {
+        size: u32::try_from(size_of::<libc::sched_attr>()).unwrap_or(0),
+        sched_policy: policy.cast_unsigned(),
+        sched_flags: u64::from(libc::SCHED_FLAG_RESET_ON_FORK.cast_unsigned()),
+        sched_nice: nice,
+        sched_priority: 0,
+        // Before 6.12, no slice can be chosen, and this is ignored.
+        sched_runtime: slice,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the pointer is to a live value of the size that is in it, which the call only reads.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, thread.as_raw(), &raw const attributes, 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The state in a line of `/proc/PID/stat`: the first word behind the name, which may hold anything (proc_pid_stat(5)).
 fn state(stat: &[u8]) -> Option<u8> {
+    words(stat)?.next()?.first().copied()
+}
+
+/// The CPU in such a line: its 39th word, of which the name is the second.
+fn cpu(stat: &[u8]) -> Option<usize> {
+    str::from_utf8(words(stat)?.nth(36)?).ok()?.parse().ok()
+}
+
+/// The words behind the name.
+fn words(stat: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
-    stat.get(end + 2).copied()
+    Some(stat.get(end + 2..)?.split(|byte| *byte == b' '))
 }
 
 #[cfg(test)]
@@ -32,6 +157,37 @@ mod tests {
         assert_eq!(state(b"12 (fusewire) S 1 2"), Some(b'S'));
         assert_eq!(state(b"12 (a) R (b) D 1 2"), Some(b'D'));
         assert_eq!(state(b""), None);
+        let words: Vec<String> = (3..53).map(|number| number.to_string()).collect();
+        assert_eq!(cpu(format!("12 (a) b) {}", words.join(" ")).as_bytes()), Some(39));
+        assert_eq!(cpu(b"12 (a) R 1 2"), None);
+    }
+
+    #[test]
+    fn threads_are_kept_where_they_are_found() {
+        let before = allowed();
+        let cpu = (0..CpuSet::count()).rev().find(|cpu| before.is_set(*cpu) == Ok(true)).expect("a CPU");
+        std::thread::spawn(move || {
+            assert!(stay_on(THIS, cpu));
+            assert_eq!(cpu_of(gettid()), Some(cpu));
+            assert!(!stay_on(THIS, CpuSet::count() - 1), "there is no such CPU");
+            assert_eq!(cpu_of(gettid()), Some(cpu));
+        });
+        assert_eq!(allowed(), before);
+        assert_eq!(cpu_of(Pid::from_raw(0)), None);
+    }
+
+    #[test]
+    fn larger_share_is_given_back_and_not_passed_on() {
+        let worker = || {
+            let usual = nice(THIS);
+            let larger = serve_callers_there(THIS);
+            assert_eq!(larger, nice(THIS) < 0);
+            assert!(nice(THIS) == usual || (usual, nice(THIS)) == (0, NICE));
+            assert!(std::thread::spawn(|| nice(THIS)).join().unwrap() >= 0);
+            serve_callers_anywhere(THIS);
+            assert_eq!(nice(THIS), usual);
+        };
+        std::thread::spawn(worker).join().unwrap();
     }
 
     #[test]

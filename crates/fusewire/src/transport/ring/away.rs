@@ -15,6 +15,7 @@ use super::entry::Entry;
 use super::policy::{Load, Quiet, Stay};
 use super::queue::{Member, Queue};
 use super::watch::Watch;
+use crate::transport::may_be_read_ahead;
 
 /// The worker of a queue on another CPU, if there is to be one.
 #[derive(Debug, Default)]
@@ -104,13 +105,7 @@ impl<'j> Place<'j> {
     }
 }
 
-/// From how many bytes on it pays that the caller goes on meanwhile.
-const BULK: u32 = 64 << 10;
-
 fn load(entry: &mut Entry) -> Load {
-    let direct = u32::try_from(libc::O_DIRECT).unwrap_or(0);
-    match peek_read(entry.parts().header) {
-        Some(read) if read.size >= BULK && read.flags.0 & direct == 0 => Load::Bulk,
-        _ => Load::Small,
-    }
+    let ahead = peek_read(entry.parts().header).is_some_and(|read| may_be_read_ahead(&read));
+    if ahead { Load::Bulk } else { Load::Small }
 }

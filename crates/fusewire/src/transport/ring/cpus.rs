@@ -1,11 +1,10 @@
-//! Which CPUs there may be, and keeping a thread on one of them.
+//! Which CPUs there may be, and what they share.
 //!
 //! A queue of FUSE belongs to a CPU that may come online, whether or not it is. How many workers it has is not decided here.
-#![expect(unsafe_code, reason = "the scheduling policy of a thread has no safe wrapper")]
 
 use std::io;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 
 use super::policy::Cpu;
@@ -49,37 +48,6 @@ pub(super) fn topology() -> Vec<Cpu> {
     };
     let usable = |number: &u16| allowed.is_set(usize::from(*number)).unwrap_or(false);
     online.unwrap_or_default().into_iter().filter(usable).map(cpu).collect()
-}
-
-/// Keeps this thread on a CPU. One that is not online, or not ours to use, keeps nobody: then the thread stays where it may.
-pub(super) fn stay_on(cpu: u16) {
-    let mut set = CpuSet::new();
-    let pinned = set.set(usize::from(cpu)).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
-    if let Err(error) = pinned {
-        tracing::debug!(%error, cpu, "keeping a worker on its CPU");
-    }
-}
-
-/// Does something on a CPU, if this thread may run there.
-pub(super) fn on<R>(cpu: u16, act: impl FnOnce() -> R) -> R {
-    let before = sched_getaffinity(Pid::from_raw(0));
-    stay_on(cpu);
-    let result = act();
-    if let Err(error) = before.and_then(|before| sched_setaffinity(Pid::from_raw(0), &before)) {
-        tracing::debug!(%error, "going where it may again");
-    }
-    result
-}
-
-/// Tells the scheduler that this thread need not run at once when it is woken: whoever asks fills its queue first.
-pub(super) fn let_callers_go_on() {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    let policy = libc::SCHED_BATCH | libc::SCHED_RESET_ON_FORK;
-    // SAFETY: the pointer is to a live value that the call only reads; 0 means this thread.
-    let done = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
-    if done != 0 {
-        tracing::debug!(error = %io::Error::last_os_error(), "choosing batch scheduling");
-    }
 }
 
 #[cfg(test)]

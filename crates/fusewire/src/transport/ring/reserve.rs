@@ -26,7 +26,7 @@ use super::submit::{Event, Submitter, Work};
 use super::worker::{self, Post, Shared};
 use super::{Mailboxes, Staff};
 use crate::handler::Manner;
-use crate::transport::Answer;
+use crate::transport::{Answer, schedule};
 
 /// How many entries of a queue wait in reserve: so many requests that come at once, on the same CPU, find one.
 const RESERVE: usize = 32;
@@ -131,7 +131,7 @@ impl<'s, 'e> Reserve<'s, 'e> {
         others.iter().try_for_each(|queue| offer(ring, queue))?;
         ring.flush()?;
         offer(ring, last)?;
-        cpus::on(last.cpu, || ring.flush())
+        schedule::on(last.cpu.into(), || ring.flush())
     }
 
     /// Looks at the workers, if it is time to. Says when to do so next, if ever.

@@ -14,7 +14,6 @@ use fusewire_proto::uring::{EntryHeader, decode_entry, identify_entry};
 use fusewire_proto::{DecodeError, Errno, Opcode};
 
 use super::away::Place;
-use super::cpus;
 use super::entry::{Entry, Ids, Parts};
 use super::postponed::{Mail, Postponed};
 use super::queue::{Member, Queue};
@@ -22,7 +21,7 @@ use super::submit::{Event, Kept, Submitter, Work};
 use super::watch::Watch;
 use crate::context::{Slot, Slots};
 use crate::handler::Manner;
-use crate::transport::{Answer, Service};
+use crate::transport::{Answer, Service, schedule};
 
 /// For how many entries a ring has room. There may be more.
 const ENTRIES: usize = 31;
@@ -74,8 +73,8 @@ pub(super) struct Worker<'j> {
 /// There is no ring, and the first request comes back unanswered; or the ring is of no more use.
 pub(super) fn run(shared: Shared<'_>, post: Post<'_>, member: &Arc<Member>) -> Result<(), (io::Error, Option<Entry>)> {
     let Post { queue, place, cpu, first } = post;
-    cpus::stay_on(cpu);
-    cpus::let_callers_go_on();
+    schedule::stay_on(schedule::THIS, cpu.into());
+    schedule::serve_callers_there(schedule::THIS);
     // What is stuck in a ring behind a handler that blocks must be within reach of others.
     let work = if shared.service.manner() == Manner::NeverBlocks { Work::WhenAsked } else { Work::AtAnyTime };
     let ring = match Submitter::new(shared.device, member.mailbox.bell(), ENTRIES, work, shared.kept) {

@@ -1,0 +1,247 @@
+//! Keeps a reader of `/dev/fuse` that reads alone on the CPU of whoever calls, where that makes a request cheaper.
+//!
+//! Left to itself, the scheduler settles caller and reader on two CPUs, and wakes both of them for each request. How callers are
+//! made to stay where they are is told in `schedule`; here the reader is taken to where they are. That is done by the watch: the
+//! reader's own time counts. What callers do not wait for, such as reading ahead, is better done on another CPU. What to do is a
+//! pure function of what was seen.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use fusewire_proto::op::{self, Operation};
+use fusewire_proto::{Incoming, Negotiated, Opcode};
+use nix::sched::CpuSet;
+use nix::unistd::Pid;
+
+use super::{BULK, may_be_read_ahead, schedule};
+
+/// How often in a row a caller may have left the CPU where it was followed to, until it is left alone.
+const MISSES: u32 = 8;
+/// For how many looks: at first, and at most.
+const REST: (u32, u32) = (16, 128);
+
+/// What to do after a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Stay,
+    Follow(usize),
+    Leave,
+}
+
+/// What was seen before.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    on: Option<usize>,
+    misses: u32,
+    /// How many looks are left out.
+    rest: u32,
+    /// How many are to be after the next time that a caller does not stay.
+    next_rest: u32,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self { on: None, misses: 0, rest: 0, next_rest: REST.0 }
+    }
+}
+
+impl Course {
+    /// Whether this look is left out.
+    fn rests(&mut self) -> bool {
+        let rests = self.rest > 0;
+        self.rest = self.rest.saturating_sub(1);
+        rests
+    }
+
+    /// Decides after a look that found the caller there, or nobody to follow.
+    fn decide(&mut self, caller: Option<usize>) -> Step {
+        let Some(caller) = caller else { return self.leave() };
+        match self.on {
+            Some(cpu) if cpu == caller => {
+                (self.misses, self.next_rest) = (0, REST.0);
+                return Step::Stay;
+            }
+            Some(_) => self.misses += 1,
+            None => self.misses = 0,
+        }
+        if self.misses >= MISSES {
+            self.rest = self.next_rest;
+            self.next_rest = (2 * self.next_rest).min(REST.1);
+            return self.leave();
+        }
+        self.on = Some(caller);
+        Step::Follow(caller)
+    }
+
+    fn leave(&mut self) -> Step {
+        if self.on.take().is_some() { Step::Leave } else { Step::Stay }
+    }
+}
+
+/// What the reader tells of its callers.
+#[derive(Debug, Default)]
+pub(super) struct Callers {
+    last: AtomicU32,
+    reads_ahead: AtomicBool,
+}
+
+impl Callers {
+    /// `request` was answered with so many bytes.
+    pub(super) fn served(&self, request: &[u8], reply: usize) {
+        let Ok(incoming) = Incoming::parse(request) else { return };
+        self.last.store(incoming.header.pid.0, Ordering::Relaxed);
+        if reply >= BULK && read(incoming).is_some_and(|read| may_be_read_ahead(&read)) {
+            self.reads_ahead.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What came in since the last look.
+    fn take(&self) -> Last {
+        let last = self.last.swap(0, Ordering::Relaxed);
+        if self.reads_ahead.swap(false, Ordering::Relaxed) {
+            return Last::ReadAhead;
+        }
+        match i32::try_from(last) {
+            Ok(0) | Err(_) => Last::Nothing,
+            Ok(pid) => Last::Caller(Pid::from_raw(pid)),
+        }
+    }
+}
+
+/// What a reader's requests were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    /// There were none, or none that anybody waits for.
+    Nothing,
+    /// Some that nobody may have waited for.
+    ReadAhead,
+    /// The last was that of a thread.
+    Caller(Pid),
+}
+
+fn read(mut incoming: Incoming<'_>) -> Option<op::Read> {
+    if incoming.opcode != Opcode::READ {
+        return None;
+    }
+    op::Read::decode(incoming.header.unique, incoming.node, &mut incoming.args, &Negotiated::default()).ok()
+}
+
+/// Who takes the reader along.
+#[derive(Debug)]
+pub(super) struct Follower {
+    course: Course,
+    /// Where readers may be otherwise. `None`: they are never taken along.
+    home: Option<CpuSet>,
+    reader: Option<Pid>,
+}
+
+impl Follower {
+    /// For readers like the calling thread, whose callers are threads of this machine, or are not.
+    pub(super) fn new(callers_are_here: bool) -> Self {
+        let home = schedule::allowed();
+        let choice = (0..CpuSet::count()).filter(|cpu| home.is_set(*cpu) == Ok(true)).count() > 1;
+        Self { course: Course::default(), home: (callers_are_here && choice).then_some(home), reader: None }
+    }
+
+    /// Looks for the callers of the only reader.
+    pub(super) fn look(&mut self, reader: Pid, callers: &Callers) {
+        let Some(home) = self.home else { return };
+        if self.course.rests() {
+            return;
+        }
+        let cpu = match callers.take() {
+            Last::Nothing => return,
+            Last::ReadAhead => None,
+            Last::Caller(caller) => schedule::cpu_of(caller).filter(|cpu| home.is_set(*cpu) == Ok(true)),
+        };
+        match self.course.decide(cpu) {
+            Step::Stay => {}
+            Step::Follow(cpu) => {
+                self.reader = Some(reader);
+                if !schedule::serve_callers_there(reader) || !schedule::stay_on(reader, cpu) {
+                    // They would not stay.
+                    self.leave();
+                    self.home = None;
+                }
+            }
+            Step::Leave => self.leave(),
+        }
+    }
+
+    /// Lets the reader be where it may be again.
+    pub(super) fn leave(&mut self) {
+        self.course.leave();
+        if let (Some(reader), Some(home)) = (self.reader.take(), &self.home) {
+            schedule::stay_within(reader, home);
+            schedule::serve_callers_anywhere(reader);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many looks at a caller that is on `cpu(number of the look)`: how many were not left out, and what was done.
+    fn run(looks: u32, cpu: impl Fn(u32) -> Option<usize>) -> (u32, Vec<Step>) {
+        let mut course = Course::default();
+        let mut taken = 0;
+        let mut steps = Vec::new();
+        for number in 0..looks {
+            if !course.rests() {
+                taken += 1;
+                steps.push(course.decide(cpu(number)));
+            }
+        }
+        steps.retain(|step| *step != Step::Stay);
+        (taken, steps)
+    }
+
+    #[test]
+    fn caller_that_stays_is_followed_once() {
+        assert_eq!(run(100, |_| Some(3)), (100, vec![Step::Follow(3)]));
+    }
+
+    #[test]
+    fn caller_that_moves_is_followed() {
+        let moved = |number| Some(if number < 50 { 0 } else { 1 });
+        assert_eq!(run(100, moved).1, [Step::Follow(0), Step::Follow(1)]);
+    }
+
+    #[test]
+    fn caller_that_never_stays_is_left_alone_longer_and_longer() {
+        let on = std::cell::Cell::new(0);
+        let (taken, steps) = run(100_000, |_| {
+            on.set(1 - on.get());
+            Some(on.get())
+        });
+        let follows = usize::try_from(MISSES).unwrap();
+        assert!(steps[..follows].iter().all(|step| matches!(step, Step::Follow(_))));
+        assert_eq!(steps[follows], Step::Leave);
+        assert!((5_000..10_000).contains(&taken), "it is tried again now and then: {taken}");
+    }
+
+    #[test]
+    fn caller_that_cannot_be_found_is_not_followed() {
+        assert_eq!(run(100, |_| None).1, []);
+        assert_eq!(run(100, |number| (number < 50).then_some(1)).1, [Step::Follow(1), Step::Leave]);
+    }
+
+    #[test]
+    fn who_reads_ahead_is_not_followed() {
+        let callers = Callers::default();
+        assert_eq!(callers.take(), Last::Nothing);
+        let read = |flags: i32, size: u32| {
+            let mut read = op::Read::new(fusewire_proto::NodeId(2), fusewire_proto::FileHandle(1), 0, size);
+            read.flags = fusewire_proto::OpenFlags::from_libc(flags);
+            let mut header = fusewire_proto::RequestHeader::new(fusewire_proto::Unique(2));
+            header.pid = fusewire_proto::Pid(77);
+            let request = fusewire_proto::encode_request(&header, &read, &Negotiated::default()).expect("a request");
+            callers.served(&request, usize::try_from(size).unwrap());
+            callers.take()
+        };
+        let caller = Last::Caller(Pid::from_raw(77));
+        assert_eq!(read(libc::O_RDONLY, 4096), caller);
+        assert_eq!(read(libc::O_RDONLY, 128 << 10), Last::ReadAhead);
+        assert_eq!(read(libc::O_RDONLY | libc::O_DIRECT, 128 << 10), caller);
+    }
+}
