@@ -129,23 +129,41 @@ fn read(mut incoming: Incoming<'_>) -> Option<op::Read> {
 #[derive(Debug)]
 pub(super) struct Follower {
     course: Course,
-    /// Where readers may be otherwise. `None`: they are never taken along.
-    home: Option<CpuSet>,
-    reader: Option<Pid>,
+    /// Whether there is somebody to follow, and it helps.
+    able: bool,
+    taken: Option<Taken>,
+}
+
+/// A reader that was taken along.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    reader: Pid,
+    /// Where it may be otherwise.
+    home: CpuSet,
+    cpu: usize,
 }
 
 impl Follower {
-    /// For readers like the calling thread, whose callers are threads of this machine, or are not.
+    /// For readers whose callers are threads of this machine, or are not.
     pub(super) fn new(callers_are_here: bool) -> Self {
-        let home = schedule::allowed();
-        let choice = (0..CpuSet::count()).filter(|cpu| home.is_set(*cpu) == Ok(true)).count() > 1;
-        Self { course: Course::default(), home: (callers_are_here && choice).then_some(home), reader: None }
+        Self { course: Course::default(), able: callers_are_here, taken: None }
     }
 
     /// Looks for the callers of the only reader.
     pub(super) fn look(&mut self, reader: Pid, callers: &Callers) {
-        let Some(home) = self.home else { return };
-        if self.course.rests() {
+        if !self.able || self.course.rests() {
+            return;
+        }
+        let allowed = schedule::allowed(reader);
+        if let Some(taken) = self.taken
+            && allowed != schedule::only(taken.cpu)
+        {
+            // Somebody else has a say in where it is.
+            self.taken = Some(Taken { home: allowed, ..taken });
+            self.leave();
+        }
+        let home = self.taken.map_or(allowed, |taken| taken.home);
+        if schedule::count(&home) < 2 {
             return;
         }
         let cpu = match callers.take() {
@@ -156,11 +174,11 @@ impl Follower {
         match self.course.decide(cpu) {
             Step::Stay => {}
             Step::Follow(cpu) => {
-                self.reader = Some(reader);
+                self.taken = Some(Taken { reader, home, cpu });
                 if !schedule::serve_callers_there(reader) || !schedule::stay_on(reader, cpu) {
                     // They would not stay.
                     self.leave();
-                    self.home = None;
+                    self.able = false;
                 }
             }
             Step::Leave => self.leave(),
@@ -170,9 +188,9 @@ impl Follower {
     /// Lets the reader be where it may be again.
     pub(super) fn leave(&mut self) {
         self.course.leave();
-        if let (Some(reader), Some(home)) = (self.reader.take(), &self.home) {
-            schedule::stay_within(reader, home);
-            schedule::serve_callers_anywhere(reader);
+        if let Some(taken) = self.taken.take() {
+            schedule::stay_within(taken.reader, &taken.home);
+            schedule::serve_callers_anywhere(taken.reader);
         }
     }
 }

@@ -54,17 +54,30 @@ pub(super) const THIS: Pid = Pid::from_raw(0);
 
 /// Keeps a thread on a CPU. One that is not online, or not ours to use, keeps nobody: then the thread stays where it may.
 pub(super) fn stay_on(thread: Pid, cpu: usize) -> bool {
-    let mut set = CpuSet::new();
-    let pinned = set.set(cpu).and_then(|()| sched_setaffinity(thread, &set));
+    let pinned = sched_setaffinity(thread, &only(cpu));
     if let Err(error) = pinned {
         tracing::debug!(%error, cpu, "keeping a worker on a CPU");
     }
     pinned.is_ok()
 }
 
-/// The CPUs that this thread may run on.
-pub(super) fn allowed() -> CpuSet {
-    sched_getaffinity(THIS).unwrap_or_default()
+/// The set of this CPU; of none, if there cannot be such a CPU.
+pub(super) fn only(cpu: usize) -> CpuSet {
+    let mut set = CpuSet::new();
+    if set.set(cpu).is_err() {
+        tracing::debug!(cpu, "more CPUs than a set has room for");
+    }
+    set
+}
+
+/// How many CPUs are in a set.
+pub(super) fn count(set: &CpuSet) -> usize {
+    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu) == Ok(true)).count()
+}
+
+/// The CPUs that a thread may run on.
+pub(super) fn allowed(thread: Pid) -> CpuSet {
+    sched_getaffinity(thread).unwrap_or_default()
 }
 
 /// Lets a thread run on these CPUs.
@@ -76,7 +89,7 @@ pub(super) fn stay_within(thread: Pid, cpus: &CpuSet) {
 
 /// Does something on a CPU, if this thread may run there.
 pub(super) fn on<R>(cpu: usize, act: impl FnOnce() -> R) -> R {
-    let before = allowed();
+    let before = allowed(THIS);
     stay_on(THIS, cpu);
     let result = act();
     stay_within(THIS, &before);
@@ -164,7 +177,7 @@ mod tests {
 
     #[test]
     fn threads_are_kept_where_they_are_found() {
-        let before = allowed();
+        let before = allowed(THIS);
         let cpu = (0..CpuSet::count()).rev().find(|cpu| before.is_set(*cpu) == Ok(true)).expect("a CPU");
         std::thread::spawn(move || {
             assert!(stay_on(THIS, cpu));
@@ -172,7 +185,7 @@ mod tests {
             assert!(!stay_on(THIS, CpuSet::count() - 1), "there is no such CPU");
             assert_eq!(cpu_of(gettid()), Some(cpu));
         });
-        assert_eq!(allowed(), before);
+        assert_eq!(allowed(THIS), before);
         assert_eq!(cpu_of(Pid::from_raw(0)), None);
     }
 

@@ -4,10 +4,8 @@
 
 use std::io;
 
-use nix::sched::sched_getaffinity;
-use nix::unistd::Pid;
-
 use super::policy::Cpu;
+use crate::transport::schedule;
 
 const CPUS: &str = "/sys/devices/system/cpu";
 
@@ -35,7 +33,7 @@ fn parse(list: &str) -> Option<Vec<u16>> {
 
 /// The CPUs that are online and that this thread may use, with what they share, as far as `/sys` tells.
 pub(super) fn topology() -> Vec<Cpu> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+    let allowed = schedule::allowed(schedule::THIS);
     let online = std::fs::read_to_string(format!("{CPUS}/online")).ok().and_then(|list| parse(list.trim()));
     let list = |number: u16, what: &str| {
         let text = std::fs::read_to_string(format!("{CPUS}/cpu{number}/{what}")).ok()?;
