@@ -19,6 +19,9 @@ const MISSES: u32 = 8;
 /// For how many looks: at first, and at most.
 const REST: (u32, u32) = (16, 128);
 
+/// A caller that does not stay costs two wake-ups of another CPU a request, until the next look.
+const SHARE: schedule::Share = schedule::NINEFOLD;
+
 /// What to do after a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -175,7 +178,7 @@ impl Follower {
             Step::Stay => {}
             Step::Follow(cpu) => {
                 self.taken = Some(Taken { reader, home, cpu });
-                if !schedule::serve_callers_there(reader) || !schedule::stay_on(reader, cpu) {
+                if !schedule::serve_callers_there(reader, SHARE) || !schedule::stay_on(reader, cpu) {
                     // They would not stay.
                     self.leave();
                     self.able = false;
@@ -190,7 +193,7 @@ impl Follower {
         self.course.leave();
         if let Some(taken) = self.taken.take() {
             schedule::stay_within(taken.reader, &taken.home);
-            schedule::serve_callers_anywhere(taken.reader);
+            schedule::serve_callers_anywhere(taken.reader, SHARE);
         }
     }
 }

@@ -74,7 +74,7 @@ pub(super) struct Worker<'j> {
 pub(super) fn run(shared: Shared<'_>, post: Post<'_>, member: &Arc<Member>) -> Result<(), (io::Error, Option<Entry>)> {
     let Post { queue, place, cpu, first } = post;
     schedule::stay_on(schedule::THIS, cpu.into());
-    schedule::serve_callers_there(schedule::THIS);
+    schedule::serve_callers_there(schedule::THIS, schedule::THREEFOLD);
     // What is stuck in a ring behind a handler that blocks must be within reach of others.
     let work = if shared.service.manner() == Manner::NeverBlocks { Work::WhenAsked } else { Work::AtAnyTime };
     let ring = match Submitter::new(shared.device, member.mailbox.bell(), ENTRIES, work, shared.kept) {
