@@ -125,9 +125,7 @@ pub(crate) fn serve(
         callers: Callers::default(),
     };
     std::thread::scope(|scope| pool.work(scope));
-    let mut roster = pool.roster.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // The thread that serves is the caller's.
-    roster.follower.leave();
+    let roster = pool.roster.into_inner().unwrap_or_else(PoisonError::into_inner);
     roster.failure.map_or(Ok(()), Err)
 }
 
@@ -169,6 +167,8 @@ impl Pool<'_> {
         }
         let mut roster = self.roster();
         self.ended.store(true, Ordering::SeqCst);
+        // Now, while the reader is sure to be there, which is this thread. It may go on with something else.
+        roster.follower.leave();
         if roster.failure.is_none() {
             roster.failure = failure;
         }
@@ -235,7 +235,9 @@ impl Pool<'_> {
             let seen = self.see(&roster);
             match roster.policy.decide(seen, self.cpus) {
                 Decision::Watch => {
-                    if let [reader] = *roster.readers {
+                    if let [reader] = *roster.readers
+                        && !self.ended.load(Ordering::SeqCst)
+                    {
                         roster.follower.look(reader, &self.callers);
                     }
                 }
