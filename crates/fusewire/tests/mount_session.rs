@@ -140,3 +140,75 @@ fn requiring_what_cannot_be_had_fails_before_mount_returns() {
     assert!(error.contains("HAS_INODE_DAX") && error.contains("demanding"), "{error}");
     assert!(!fs::read_to_string("/proc/self/mounts").expect("mounts").contains(dir.path().to_str().expect("text")));
 }
+
+mod as_root {
+    use std::time::Instant;
+
+    use fusewire::Channel;
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const CAP_SYS_NICE: u32 = 23;
+
+    /// The number behind `name` in a file like `/proc/PID/status`.
+    fn field(status: &str, name: &str) -> Option<String> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|line| line.trim_start_matches(':').trim().to_owned())
+    }
+
+    /// Whether one of the threads that serve is tied to this CPU, and may have more of it than others.
+    fn somebody_is_tied_to(cpu: usize) -> bool {
+        let tasks = fs::read_dir("/proc/self/task").expect("threads").flatten();
+        tasks.into_iter().any(|task| {
+            let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            let status = read("status");
+            let tied = field(&status, "Cpus_allowed_list").is_some_and(|list| list == cpu.to_string());
+            let nice =
+                read("stat").rsplit(')').next().and_then(|words| words.split_whitespace().nth(16).map(str::to_owned));
+            tied && field(&status, "Name").is_some_and(|name| name.starts_with("fusewire"))
+                && nice.is_some_and(|nice| nice == "-10")
+        })
+    }
+
+    #[test]
+    fn lone_reader_follows_its_caller_and_is_let_go() {
+        let home = sched_getaffinity(Pid::from_raw(0)).expect("the CPUs");
+        let cpus: Vec<usize> = (0..CpuSet::count()).filter(|cpu| home.is_set(*cpu) == Ok(true)).collect();
+        let status = fs::read_to_string("/proc/self/status").expect("the status");
+        let capabilities =
+            field(&status, "CapEff").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).expect("a mask");
+        let may = capabilities >> CAP_SYS_NICE & 1 == 1 && cpus.len() > 1;
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut mounted = mount_at(dir.path(), SessionConfig::default().channel(Channel::Device));
+        let until = |what: &str, patience: Duration, ask: bool, seen: &dyn Fn() -> bool| {
+            let end = Instant::now() + patience;
+            while !seen() {
+                if Instant::now() > end {
+                    return Err(what.to_owned());
+                }
+                if ask {
+                    // Names that are not there are looked up each time.
+                    (0..100).for_each(|_| assert!(fs::metadata(dir.path().join("nothing")).is_err()));
+                } else {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            Ok(())
+        };
+        let ends = [cpus.first(), cpus.last()].map(|cpu| *cpu.expect("a CPU"));
+        for cpu in ends {
+            let mut only = CpuSet::new();
+            only.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &only)).expect("going there");
+            let patience = if may { PATIENCE } else { Duration::from_millis(200) };
+            let followed = until(&format!("nobody follows to CPU {cpu}"), patience, true, &|| somebody_is_tied_to(cpu));
+            assert_eq!(followed.is_ok(), may, "{followed:?}");
+        }
+        sched_setaffinity(Pid::from_raw(0), &home).expect("going anywhere");
+        let nobody = || !ends.iter().any(|cpu| somebody_is_tied_to(*cpu));
+        assert_eq!(until("a reader without callers is tied", PATIENCE, false, &nobody), Ok(()));
+        mounted.unmount().expect("unmounting");
+    }
+}
