@@ -105,8 +105,12 @@ pub(super) fn on<R>(cpu: usize, act: impl FnOnce() -> R) -> R {
 }
 
 /// Makes a thread a worker for callers on its own CPU: it need not run at once when it is woken, so that they fill its queue
-/// first, and it has this share, unless somebody has chosen another nice value. Whether its share is larger than that of a caller.
+/// first, and it has this share, unless somebody has chosen another policy (chrt(1)) or nice value. Whether its share is larger than
+/// that of a caller.
 pub(super) fn serve_callers_there(thread: Pid, share: Share) -> bool {
+    if !matches!(policy(thread), libc::SCHED_OTHER | libc::SCHED_BATCH) {
+        return false;
+    }
     let chosen = nice(thread);
     let larger = || set(thread, libc::SCHED_BATCH, share.nice, share.slice);
     let as_it_is = || set(thread, libc::SCHED_BATCH, chosen, 0);
@@ -124,6 +128,11 @@ pub(super) fn serve_callers_anywhere(thread: Pid, share: Share) {
     if let Err(error) = set(thread, libc::SCHED_OTHER, nice, 0) {
         tracing::debug!(%error, "sharing CPUs as others do again");
     }
+}
+
+fn policy(thread: Pid) -> libc::c_int {
+    // SAFETY: there are no pointers.
+    unsafe { libc::sched_getscheduler(thread.as_raw()) & !libc::SCHED_RESET_ON_FORK }
 }
 
 fn nice(thread: Pid) -> i32 {
@@ -195,6 +204,16 @@ mod tests {
         });
         assert_eq!(allowed(THIS), before);
         assert_eq!(cpu_of(Pid::from_raw(0)), None);
+    }
+
+    #[test]
+    fn chosen_policy_is_left_alone() {
+        let worker = || {
+            set(THIS, libc::SCHED_IDLE, 0, 0).unwrap();
+            assert!(!serve_callers_there(THIS, THREEFOLD));
+            assert_eq!(policy(THIS), libc::SCHED_IDLE);
+        };
+        std::thread::spawn(worker).join().unwrap();
     }
 
     #[test]
