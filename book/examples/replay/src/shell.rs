@@ -26,6 +26,13 @@ pub enum Installed {
     Nothing,
 }
 
+/// What is downloaded is what the workspace builds with, so a new package begins with its versions. Others that happen to be there may
+/// lack what they need.
+const CARGO: &str = r#"cargo() {
+    if [ "$1" != new ] && [ -f Cargo.toml ] && [ ! -e Cargo.lock ]; then cp ~/fusewire/Cargo.lock .; fi
+    command cargo "$@"
+}"#;
+
 /// A shell. Dropped, it takes along what is still mounted below its home directory.
 #[derive(Debug)]
 pub struct Shell {
@@ -89,7 +96,7 @@ impl Shell {
         let mut child = command.spawn().context("starting bash")?;
         let mut stdin = child.stdin.take().context("taking the shell's input")?;
         let stdout = child.stdout.take().context("taking the shell's output")?;
-        writeln!(stdin, "exec 2>&1; umask 022").context("starting bash")?;
+        writeln!(stdin, "exec 2>&1; umask 022; {CARGO}").context("starting bash")?;
         let (sender, printed) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
