@@ -28,9 +28,9 @@ pub(super) struct Share {
     slice: u64,
 }
 
-/// Three times that of a caller. It makes requests that are nothing but an exchange of turns some 8 % slower on one CPU.
+/// Three times that of a caller. Whoever stays on one CPU in any case pays for it: a few per cent of a request that does nothing.
 pub(super) const THREEFOLD: Share = Share { nice: -5, slice: 10_000_000 };
-/// Nine times that of a caller. Some 14 % slower.
+/// Nine times that of a caller.
 pub(super) const NINEFOLD: Share = Share { nice: -10, slice: 30_000_000 };
 
 /// Whether `thread` runs, or would if a CPU were free. `false` if that cannot be told: `/proc` is not there.

@@ -66,13 +66,18 @@ impl Judge {
         }
     }
 
-    /// A failure for each entry of the list that no case was met by.
-    pub(super) fn unused(&self) -> Vec<Case> {
+    /// A failure for each entry of the list that no case was met by. If cases were left out, it may be about one of those: then
+    /// it is told, and skipped.
+    pub(super) fn unused(&self, left_out: bool) -> Vec<Case> {
         let unused = self.known.iter().enumerate().filter(|(number, _)| !self.met.contains(number));
-        let case = |(_, known): (usize, &Known)| Case {
-            name: known.case.clone(),
-            outcome: Outcome::Failed(format!("{FILE} names it for {}, and it is not there", known.on.join(", "))),
-            time: None,
+        let case = |(_, known): (usize, &Known)| {
+            let why = format!("{FILE} names it for {}, and it is not there", known.on.join(", "));
+            let outcome = if left_out {
+                Outcome::Skipped(format!("{why}; it may be among what could not run here"))
+            } else {
+                Outcome::Failed(why)
+            };
+            Case { name: known.case.clone(), outcome, time: None }
         };
         unused.map(case).collect()
     }
@@ -103,11 +108,12 @@ mod tests {
     fn what_is_known_not_to_pass_fails_when_it_passes() {
         let named = Named { ground: "fs-1", case: "a" };
         let mut judge = judge();
-        assert_eq!(judge.unused().len(), 1);
+        assert!(matches!(&*judge.unused(false), [Case { outcome: Outcome::Failed(_), .. }]));
+        assert!(matches!(&*judge.unused(true), [Case { outcome: Outcome::Skipped(_), .. }]));
         assert!(matches!(judge.judge(named, Outcome::Passed), Outcome::Failed(_)));
         assert!(matches!(judge.judge(named, failed()), Outcome::Skipped(why) if is_known(&why)));
         assert_eq!(judge.judge(Named { ground: "other", case: "a" }, failed()), failed());
-        assert!(judge.unused().is_empty());
+        assert!(judge.unused(false).is_empty());
     }
 
     #[test]
