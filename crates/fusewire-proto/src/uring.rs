@@ -20,6 +20,8 @@ pub const HEADER_SIZE: usize = size_of::<abi::fuse_uring_req_header>();
 pub struct Command(pub u32);
 
 impl Command {
+    /// Nothing: the kernel refuses it. A connection that cannot take commands yet says `EAGAIN` first.
+    pub const INVALID: Self = Self(abi::FUSE_IO_URING_CMD_INVALID);
     /// Offers an entry for requests.
     pub const REGISTER: Self = Self(abi::FUSE_IO_URING_CMD_REGISTER);
     /// Sends the reply that the entry holds, and offers it again.

@@ -79,6 +79,7 @@ impl<'s, 'e> Reserve<'s, 'e> {
         let mailbox = Arc::clone(&self.mailbox);
         let room = RESERVE * self.queues.len();
         let mut ring = Submitter::new(self.shared.device, mailbox.bell(), room, Work::WhenAsked, self.shared.kept)?;
+        ring.until_open(|| self.shared.closing.load(Ordering::SeqCst))?;
         ring.listen()?;
         self.open(&mut ring)?;
         tell();
@@ -95,10 +96,6 @@ impl<'s, 'e> Reserve<'s, 'e> {
                         let Some(queue) = self.queue(entry.queue()) else { continue };
                         self.hand_over(&mut ring, queue, entry)?;
                         self.offer(&mut ring, queue)?;
-                    }
-                    Event::TooEarly(entry) => {
-                        std::thread::yield_now();
-                        ring.register(entry)?;
                     }
                     Event::Over => {}
                     Event::Refused(error) => return Err(error),
@@ -225,6 +222,7 @@ impl<'s, 'e> Reserve<'s, 'e> {
                 let (entry, ids) = refused(entry);
                 return ring.commit(entry, ids.commit);
             }
+            self.crowded |= !one_is_enough;
         }
         Ok(())
     }

@@ -19,6 +19,8 @@ type Kernel = IoUring<Entry128, cqueue::Entry>;
 
 /// Marks the completion that comes when the bell rings; entries are marked with their place.
 const BELL: u64 = u64::MAX;
+/// How often it is asked whether the connection takes entries.
+const ASK_AGAIN: Duration = Duration::from_micros(100);
 
 /// A ring of the thread that made it: it submits, and waits. Others may only [`rescue`](Offered::rescue) what is stuck in it, if its
 /// work is done [at any time](Work::AtAnyTime).
@@ -62,8 +64,6 @@ struct Places {
 pub(super) enum Event {
     /// An entry that holds a request.
     Request(Entry),
-    /// An entry that the kernel did not take as yet: `INIT` is not answered.
-    TooEarly(Entry),
     /// An entry was taken back: the connection is over, or the request that was answered is gone.
     Over,
     /// An entry that the kernel refused. It has turned to `/dev/fuse` then.
@@ -120,6 +120,29 @@ impl<'d> Submitter<'d> {
     /// What the kernel has through this ring.
     pub(super) fn offered(&self) -> &Arc<Offered> {
         &self.offered
+    }
+
+    /// Waits until the connection takes entries, or `given_up`. There must be none as yet.
+    ///
+    /// That may be milliseconds after `INIT` was answered. Entries that are offered before are not refused: the kernel takes them
+    /// some time later, one after the other, from a thread of its own (`fs/fuse/dev_uring.c fuse_uring_cmd()`).
+    pub(super) fn until_open(&mut self, given_up: impl Fn() -> bool) -> io::Result<()> {
+        while !given_up() {
+            let none = Command::INVALID;
+            let ask = opcode::UringCmd80::new(types::Fd(self.device.as_raw_fd()), none.0).build().user_data(BELL);
+            self.push(&ask)?;
+            let answer = loop {
+                self.wait()?;
+                if let Some(answer) = self.offered.next(&mut self.offered.places()) {
+                    break answer;
+                }
+            };
+            if -answer.result() != libc::EAGAIN {
+                break;
+            }
+            std::thread::sleep(ASK_AGAIN);
+        }
+        Ok(())
     }
 
     /// Offers an entry for requests.
@@ -215,10 +238,15 @@ impl Offered {
         places.taken.len() - places.free.len()
     }
 
+    /// The next completion, for whoever has the lock.
+    fn next(&self, _: &mut Places) -> Option<cqueue::Entry> {
+        // SAFETY: the queue of completions is borrowed here only, and `Places` are behind a lock.
+        unsafe { self.kernel.completion_shared() }.next()
+    }
+
     fn reap(&self) -> Option<Event> {
         let mut places = self.places();
-        // SAFETY: the queue of completions is borrowed here only, by whoever has the lock.
-        let completion = unsafe { self.kernel.completion_shared() }.next()?;
+        let completion = self.next(&mut places)?;
         let (mark, result) = (completion.user_data(), completion.result());
         let place = usize::try_from(mark).ok().filter(|_| mark != BELL);
         let Some(entry) = place.and_then(|place| places.take(place)) else {
@@ -226,7 +254,6 @@ impl Offered {
         };
         Some(match -result {
             0 => Event::Request(entry),
-            libc::EAGAIN => Event::TooEarly(entry),
             libc::ENOTCONN | libc::ECANCELED | libc::ENODEV | libc::ECONNABORTED | libc::ENOENT => Event::Over,
             error => Event::Refused(io::Error::from_raw_os_error(error)),
         })
@@ -243,7 +270,7 @@ impl Offered {
                 Event::Request(entry) => rescued.requests.push(entry),
                 Event::Bell => rescued.bell = true,
                 // The entry is of no more use.
-                Event::Over | Event::TooEarly(_) | Event::Refused(_) => {}
+                Event::Over | Event::Refused(_) => {}
             }
         }
         rescued

@@ -110,7 +110,7 @@ impl Worker<'_> {
                 match event {
                     Event::Request(entry) => self.give_or_serve(entry)?,
                     Event::Bell => rung = true,
-                    Event::Over | Event::TooEarly(_) => {}
+                    Event::Over => {}
                     Event::Refused(error) => return Err(error),
                 }
             }
