@@ -450,7 +450,7 @@ pub trait Filesystem: Send + Sync {
     /// Lists names of an open directory and looks each one up.
     ///
     /// As `readdir`, with a lookup of each entry: adds one to the lookup count of every node that is pushed with one. Called if
-    /// `DO_READDIRPLUS` is negotiated.
+    /// `DO_READDIRPLUS` is negotiated. Whether lookups are worth their price, [`LookAhead`](crate::LookAhead) learns.
     ///
     /// # Errors
     /// What the caller is to see.

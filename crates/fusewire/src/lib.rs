@@ -44,6 +44,7 @@
 //! | [`session`] | one connection, from `INIT` to its end |
 //! | [`transport`] | how requests come in and replies go out |
 //! | [`InodeTable`], [`HandleTable`] | tables that many filesystems need: what node ids and file handles stand for |
+//! | [`LookAhead`] | whether `READDIRPLUS` is worth its price to those who list |
 //!
 //! There is no global state: any number of filesystems can be mounted by one process.
 
@@ -57,6 +58,7 @@ mod handler;
 mod handles;
 mod inode_handle;
 mod inodes;
+mod look_ahead;
 pub mod mount;
 mod mounted;
 mod notifier;
@@ -75,6 +77,7 @@ pub use handler::{Deferred, Handler, Manner, Reply};
 pub use handles::HandleTable;
 pub use inode_handle::InodeHandle;
 pub use inodes::InodeTable;
+pub use look_ahead::{LastListing, LookAhead};
 pub use mounted::{Error, Mounted, mount};
 pub use notifier::Notifier;
 pub use path::{ByPath, PathEntry, PathFilesystem};

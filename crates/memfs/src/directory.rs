@@ -6,7 +6,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use fusewire::Name;
+use fusewire::{LastListing, Name};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::node::Node;
@@ -39,6 +39,7 @@ pub(crate) struct Directory {
     /// The cookies of the living, by name.
     names: HashTable<u64>,
     hasher: DefaultHashBuilder,
+    pub(crate) last_listing: LastListing,
 }
 
 /// An entry, as a listing shows it.
@@ -69,7 +70,7 @@ fn slot_of(slots: &[Slot], cookie: u64) -> Option<&Slot> {
 impl Directory {
     pub(crate) fn new(parent: u64, hasher: DefaultHashBuilder) -> Self {
         let (slots, names) = (Vec::new(), HashTable::new());
-        Self { parent, last_cookie: DOT_DOT, slots, names, hasher }
+        Self { parent, last_cookie: DOT_DOT, slots, names, hasher, last_listing: LastListing::default() }
     }
 
     pub(crate) fn len(&self) -> usize {

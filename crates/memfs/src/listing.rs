@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use fusewire::reply::{Dirent, Entry};
 use fusewire::sink::Full;
-use fusewire::{Errno, FileType, Name, NodeId, op, sink};
+use fusewire::{Errno, FileType, LookAhead, Name, NodeId, op, sink};
 
-use crate::directory::{DOT, DOT_DOT};
+use crate::directory::{DOT, DOT_DOT, Directory};
 use crate::memfs::{MemFs, entry};
 use crate::node::{Node, now};
 
-/// Where entries go. One that makes lookups gives the node to look up, but for `.` and `..`.
+/// Where entries go, with the node to look up, if it is to be looked up: never those of `.` and `..`.
 trait Listing {
+    /// Whether the files of a directory that is listed from `offset` on are looked up.
+    fn looks_up(&self, _: &LookAhead, _: &Directory, _: u64) -> bool {
+        false
+    }
+
     fn push(&mut self, dirent: &Dirent<'_>, node: Option<&Node>) -> Result<(), Full>;
 }
 
@@ -22,6 +27,10 @@ impl Listing for sink::DirEntries<'_> {
 }
 
 impl Listing for sink::DirEntriesPlus<'_> {
+    fn looks_up(&self, look_ahead: &LookAhead, directory: &Directory, offset: u64) -> bool {
+        look_ahead.is_useful(&directory.last_listing, offset)
+    }
+
     fn push(&mut self, dirent: &Dirent<'_>, node: Option<&Node>) -> Result<(), Full> {
         let look_up = |node: &Node| -> Entry {
             node.look_up();
@@ -47,8 +56,9 @@ impl MemFs {
         let node = self.nodes.find(node)?;
         let state = node.read();
         let directory = state.directory()?;
+        let files = out.looks_up(&self.look_ahead, directory, offset);
         // Full is the end of this answer, not a failure.
-        let _ = fill_from(&node, directory, offset, out);
+        let _ = fill_from(&node, directory, offset, files, out);
         if self.wants_access_time(&state) {
             drop(state);
             node.write().atime = now();
@@ -59,8 +69,9 @@ impl MemFs {
 
 fn fill_from(
     node: &Arc<Node>,
-    directory: &crate::directory::Directory,
+    directory: &Directory,
     offset: u64,
+    files: bool,
     out: &mut impl Listing,
 ) -> Result<(), Full> {
     for (cookie, name, ino) in [(DOT, ".", node.id()), (DOT_DOT, "..", directory.parent)] {
@@ -70,7 +81,8 @@ fn fill_from(
     }
     for listed in directory.entries_after(offset.max(DOT_DOT)) {
         let dirent = Dirent::new(listed.node.id(), listed.cookie, listed.node.kind(), listed.name);
-        out.push(&dirent, Some(listed.node))?;
+        let looked_up = files || listed.node.kind() == FileType::DIRECTORY;
+        out.push(&dirent, looked_up.then_some(&**listed.node))?;
     }
     Ok(())
 }

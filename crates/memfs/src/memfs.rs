@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fusewire::{
-    Attr, Context, Errno, FileHandle, FileType, Filesystem, InitFlags, Manner, NodeId, OpenedFlags, Timestamp, Wishes,
-    op, reply, sink,
+    Attr, Context, Errno, FileHandle, FileType, Filesystem, InitFlags, LookAhead, Manner, NodeId, OpenedFlags,
+    Timestamp, Wishes, op, reply, sink,
 };
 use hashbrown::DefaultHashBuilder;
 
@@ -35,6 +35,7 @@ pub struct MemFs {
     pub(crate) hasher: DefaultHashBuilder,
     /// Held by renames, so that no directory moves while another does.
     pub(crate) renames: Mutex<()>,
+    pub(crate) look_ahead: LookAhead,
     access_times: AccessTimes,
     last_id: AtomicU64,
     /// Called when much memory was freed.
@@ -57,6 +58,7 @@ impl MemFs {
         Self {
             nodes,
             space,
+            look_ahead: LookAhead::default(),
             hasher,
             renames: Mutex::default(),
             access_times: options.access_times,

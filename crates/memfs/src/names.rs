@@ -52,10 +52,12 @@ impl MemFs {
             _ => {}
         }
         let state = directory.read();
-        Ok(match state.directory()?.find(name) {
-            Some(node) => self.known(node),
-            None => reply::Entry::negative(FOREVER),
-        })
+        let names = state.directory()?;
+        let Some(node) = names.find(name) else { return Ok(reply::Entry::negative(FOREVER)) };
+        if node.kind() != FileType::DIRECTORY {
+            self.look_ahead.looked_up(&names.last_listing);
+        }
+        Ok(self.known(node))
     }
 
     /// Counts a lookup.

@@ -53,6 +53,10 @@ impl<'a> Listed<'a> {
         matches!(self.name.as_bytes(), b"." | b"..")
     }
 
+    pub(crate) fn is_directory(&self) -> bool {
+        self.kind == FileType::DIRECTORY
+    }
+
     /// The entry as it is shown.
     pub(crate) fn shown(&self, ino: u64) -> Dirent<'a> {
         Dirent::new(ino, self.offset, self.kind, self.name)

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use fusewire::{Backing, InodeHandle};
+use fusewire::{Backing, InodeHandle, LastListing};
 use rustix::fs::Stat;
 
 use crate::places::Counted;
@@ -47,13 +47,15 @@ pub(crate) struct Inode {
     key: Key,
     /// What the kernel's page cache was filled from, as [`Inode::version`] has it; 0: nothing.
     cached: AtomicU64,
+    /// If it is a directory: how it was listed last.
+    pub(crate) last_listing: LastListing,
     /// What the kernel reads and writes in place of the open files of this inode.
     pub(crate) backing: Mutex<Weak<Backing>>,
 }
 
 impl Inode {
     pub(crate) fn new(place: Place, key: Key) -> Self {
-        Self { place, key, cached: AtomicU64::new(0), backing: Mutex::default() }
+        Self { place, key, cached: AtomicU64::new(0), last_listing: LastListing::default(), backing: Mutex::default() }
     }
 
     pub(crate) fn key(&self) -> Key {

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use fusewire::{
-    Backing, Errno, FileHandle, HandleTable, InitFlags, InodeTable, Name, NodeId, Notifier, OpenedFlags, reply,
+    Backing, Errno, FileHandle, HandleTable, InitFlags, InodeTable, LookAhead, Name, NodeId, Notifier, OpenedFlags,
+    reply,
 };
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, statat};
 
@@ -54,6 +55,7 @@ pub struct Mirror {
     pub(crate) pruner: Pruner,
     pub(crate) files: HandleTable<OpenFile>,
     pub(crate) directories: HandleTable<Directory>,
+    pub(crate) look_ahead: LookAhead,
     source: Source,
     agreed: OnceLock<Agreed>,
 }
@@ -137,6 +139,7 @@ impl Mirror {
             inodes: Arc::new(InodeTable::new(key, root)),
             files: HandleTable::new(),
             directories: HandleTable::new(),
+            look_ahead: LookAhead::default(),
             agreed: OnceLock::new(),
             options,
         })

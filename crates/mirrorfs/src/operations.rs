@@ -193,12 +193,11 @@ impl fusewire::Filesystem for Mirror {
     fn init(&self, _: &op::Init, wishes: &mut Wishes) -> Result<(), Errno> {
         let root = self.inode(NodeId::ROOT)?;
         self.places.add_mount(&self.reopener, &root, root.key().device);
-        wishes.want(
-            InitFlags::DO_READDIRPLUS
-                | InitFlags::READDIRPLUS_AUTO
-                | InitFlags::DONT_MASK
-                | InitFlags::DIRECT_IO_ALLOW_MMAP,
-        );
+        wishes.want(InitFlags::DONT_MASK | InitFlags::DIRECT_IO_ALLOW_MMAP);
+        // A name that may not be believed is looked up when it is needed, whatever the listing said of it.
+        if !self.caching.entry.is_zero() {
+            wishes.want(InitFlags::DO_READDIRPLUS | InitFlags::READDIRPLUS_AUTO);
+        }
         // With it, a file would be empty before the kernel finds that it is being executed and may not be truncated.
         wishes.refuse(InitFlags::ATOMIC_O_TRUNC);
         if self.identity.clears_privileges() {
@@ -231,9 +230,16 @@ impl fusewire::Filesystem for Mirror {
     }
 
     fn lookup(&self, _: &Context<'_>, op: op::Lookup<'_>) -> Result<reply::Entry, Errno> {
-        match self.child(&self.inode(op.parent)?, op.name) {
+        let parent = self.inode(op.parent)?;
+        match self.child(&parent, op.name) {
+            Ok(found) => {
+                if FileType::from_raw_mode(found.attr.mode) != FileType::Directory {
+                    self.look_ahead.looked_up(&parent.last_listing);
+                }
+                Ok(found)
+            }
             Err(Errno::ENOENT) if !self.caching.negative.is_zero() => Ok(reply::Entry::negative(self.caching.negative)),
-            found => found,
+            Err(error) => Err(error),
         }
     }
 
@@ -433,7 +439,11 @@ impl fusewire::Filesystem for Mirror {
         let device = inode.key().device;
         let left = usize::try_from(op.size).unwrap_or(usize::MAX);
         let show = |ino| self.shown_ino(Key { device, ino });
+        let files = self.look_ahead.is_useful(&inode.last_listing, op.offset);
         let look_up = |listed: &crate::directory::Listed<'_>| {
+            if !files && !listed.is_directory() {
+                return reply::Entry::not_looked_up();
+            }
             let known = self.inodes.contains(&Key { device, ino: listed.ino });
             let entry = if known { self.child(&inode, listed.name) } else { self.open_child(&inode, listed.name) };
             // It is gone already, or cannot be held now: its name is listed all the same.
