@@ -2,8 +2,9 @@
 //!
 //! Left to itself, the scheduler settles caller and reader on two CPUs, and wakes both of them for each request. How callers are
 //! made to stay where they are is told in `schedule`; here the reader is taken to where they are. That is done by the watch: the
-//! reader's own time counts. What callers do not wait for, such as reading ahead, is better done on another CPU. What to do is a
-//! pure function of what was seen.
+//! reader's own time counts. What callers do not wait for, such as reading ahead, is better done on another CPU. And where more
+//! call at a time than there are CPUs, none is idle: a reader with a large share of one would only serve fewer requests between
+//! two sleeps. What to do is a pure function of what was seen.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -18,6 +19,11 @@ use super::{BULK, may_be_read_ahead, schedule};
 const MISSES: u32 = 8;
 /// For how many looks: at first, and at most.
 const REST: (u32, u32) = (16, 128);
+
+/// Callers come in turn if one follows on another so often, as a part of all requests.
+const IN_TURN: u32 = 4;
+/// How many callers are told apart. So many are as good as more than there are CPUs.
+const TOLD_APART: usize = 5;
 
 /// A caller that does not stay costs two wake-ups of another CPU a request, until the next look.
 const SHARE: schedule::Share = schedule::NINEFOLD;
@@ -84,6 +90,10 @@ impl Course {
 #[derive(Debug, Default)]
 pub(super) struct Callers {
     last: AtomicU32,
+    all: [AtomicU32; TOLD_APART],
+    requests: AtomicU32,
+    /// Requests whose caller was not that of the one before.
+    changes: AtomicU32,
     reads_ahead: AtomicBool,
 }
 
@@ -91,20 +101,32 @@ impl Callers {
     /// `request` was answered with so many bytes.
     pub(super) fn served(&self, request: &[u8], reply: usize) {
         let Ok(incoming) = Incoming::parse(request) else { return };
-        self.last.store(incoming.header.pid.0, Ordering::Relaxed);
+        let (pid, last) = (incoming.header.pid.0, self.last.load(Ordering::Relaxed));
+        if pid != last && pid != 0 {
+            self.last.store(pid, Ordering::Relaxed);
+            add(&self.changes, u32::from(last != 0));
+            let mut places = self.all.iter().map(|place| (place, place.load(Ordering::Relaxed)));
+            if let Some((place, 0)) = places.find(|(_, there)| [0, pid].contains(there)) {
+                place.store(pid, Ordering::Relaxed);
+            }
+        }
+        add(&self.requests, 1);
         if reply >= BULK && read(incoming).is_some_and(|read| may_be_read_ahead(&read)) {
             self.reads_ahead.store(true, Ordering::Relaxed);
         }
     }
 
     /// What came in since the last look.
-    fn take(&self) -> Last {
+    fn take(&self, cpus: usize) -> Last {
         let last = self.last.swap(0, Ordering::Relaxed);
+        let (requests, changes) = (self.requests.swap(0, Ordering::Relaxed), self.changes.swap(0, Ordering::Relaxed));
+        let callers = self.all.iter().filter(|place| place.swap(0, Ordering::Relaxed) != 0).count();
         if self.reads_ahead.swap(false, Ordering::Relaxed) {
             return Last::ReadAhead;
         }
         match i32::try_from(last) {
             Ok(0) | Err(_) => Last::Nothing,
+            Ok(_) if callers > cpus.min(TOLD_APART - 1) && changes >= requests / IN_TURN => Last::Many,
             Ok(pid) => Last::Caller(Pid::from_raw(pid)),
         }
     }
@@ -117,8 +139,15 @@ enum Last {
     Nothing,
     /// Some that nobody may have waited for.
     ReadAhead,
+    /// Those of more threads than there are CPUs, in turn.
+    Many,
     /// The last was that of a thread.
     Caller(Pid),
+}
+
+/// Counts, where nobody else does but for whoever looks now and then.
+fn add(count: &AtomicU32, more: u32) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
 fn read(mut incoming: Incoming<'_>) -> Option<op::Read> {
@@ -166,12 +195,13 @@ impl Follower {
             self.leave();
         }
         let home = self.taken.map_or(allowed, |taken| taken.home);
-        if schedule::count(&home) < 2 {
+        let cpus = schedule::count(&home);
+        if cpus < 2 {
             return;
         }
-        let cpu = match callers.take() {
+        let cpu = match callers.take(cpus) {
             Last::Nothing => return,
-            Last::ReadAhead => None,
+            Last::ReadAhead | Last::Many => None,
             Last::Caller(caller) => schedule::cpu_of(caller).filter(|cpu| home.is_set(*cpu) == Ok(true)),
         };
         match self.course.decide(cpu) {
@@ -247,22 +277,44 @@ mod tests {
         assert_eq!(run(100, |number| (number < 50).then_some(1)).1, [Step::Follow(1), Step::Leave]);
     }
 
+    /// A read of so many bytes by this caller is served.
+    fn read_by(callers: &Callers, pid: u32, flags: i32, size: u32) {
+        let mut read = op::Read::new(fusewire_proto::NodeId(2), fusewire_proto::FileHandle(1), 0, size);
+        read.flags = fusewire_proto::OpenFlags::from_libc(flags);
+        let mut header = fusewire_proto::RequestHeader::new(fusewire_proto::Unique(2));
+        header.pid = fusewire_proto::Pid(pid);
+        let request = fusewire_proto::encode_request(&header, &read, &Negotiated::default()).expect("a request");
+        callers.served(&request, usize::try_from(size).unwrap());
+    }
+
     #[test]
     fn who_reads_ahead_is_not_followed() {
         let callers = Callers::default();
-        assert_eq!(callers.take(), Last::Nothing);
+        assert_eq!(callers.take(2), Last::Nothing);
         let read = |flags: i32, size: u32| {
-            let mut read = op::Read::new(fusewire_proto::NodeId(2), fusewire_proto::FileHandle(1), 0, size);
-            read.flags = fusewire_proto::OpenFlags::from_libc(flags);
-            let mut header = fusewire_proto::RequestHeader::new(fusewire_proto::Unique(2));
-            header.pid = fusewire_proto::Pid(77);
-            let request = fusewire_proto::encode_request(&header, &read, &Negotiated::default()).expect("a request");
-            callers.served(&request, usize::try_from(size).unwrap());
-            callers.take()
+            read_by(&callers, 77, flags, size);
+            callers.take(2)
         };
         let caller = Last::Caller(Pid::from_raw(77));
         assert_eq!(read(libc::O_RDONLY, 4096), caller);
         assert_eq!(read(libc::O_RDONLY, 128 << 10), Last::ReadAhead);
         assert_eq!(read(libc::O_RDONLY | libc::O_DIRECT, 128 << 10), caller);
+    }
+
+    #[test]
+    fn many_who_call_in_turn_are_not_followed() {
+        let callers = Callers::default();
+        let take = |cpus, pids: &[u32]| {
+            pids.iter().for_each(|pid| read_by(&callers, *pid, libc::O_RDONLY, 1));
+            callers.take(cpus)
+        };
+        let caller = |pid| Last::Caller(Pid::from_raw(pid));
+        assert_eq!(take(2, &[7, 8, 9, 7, 8, 9]), Last::Many);
+        assert_eq!(take(3, &[7, 8, 9, 7, 8, 9]), caller(9));
+        assert_eq!(take(64, &[1, 2, 3, 4, 5, 6, 1]), Last::Many);
+        assert_eq!(take(2, &[7, 8, 7, 8]), caller(8));
+        // One program after the other, and requests that nobody makes.
+        assert_eq!(take(2, &[7, 7, 7, 7, 7, 0, 7, 0, 8, 8, 8, 8, 8, 9, 9, 9, 9]), caller(9));
+        assert_eq!(take(2, &[0]), Last::Nothing);
     }
 }
