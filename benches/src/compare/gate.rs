@@ -141,6 +141,9 @@ pub fn targets() -> Vec<Target> {
             targets.extend([cell.pinned(), cell].map(|cell| rate(fuser, cell, FUSER, 1.0)));
         }
     }
+    for workload in [Workload::Getattr, Workload::CreateUnlink, Workload::Read4k] {
+        targets.push(rate(fuser, Cell::new(workload).threads(4), FUSER, 1.0));
+    }
     for workload in [Workload::FioReadDeep, Workload::FioWriteDeep] {
         let cell = Cell::new(workload);
         targets

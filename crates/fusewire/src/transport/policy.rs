@@ -3,7 +3,7 @@
 //! Idle readers cost: the kernel wakes them in turn, and each wake-up moves the work to another CPU. So one reads as long as
 //! that is enough. Whether one more would help when there is always something to do cannot be told beforehand: requests that
 //! nobody waits for, such as `RELEASE` and `FORGET`, look the same. So it is tried, and the rates before and with it are
-//! compared. There are no threads and no clocks here.
+//! compared; and later, whether one less would do. There are no threads and no clocks here.
 
 /// What a tick of the watch saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,11 +43,11 @@ const CALM: u32 = 8;
 /// How much longer they get at most. A first request that blocks holds the others up for one such tick.
 const LONGEST: u32 = 4;
 
-/// For how long a further reader is tried, in shortest ticks.
+/// For how long a reader more or less is tried, in shortest ticks.
 const TRIAL: u32 = 16;
 /// What part of its share a further reader must bring: `n + 1` readers must serve as many requests as `n + 1 / WORTH` would.
-const WORTH: u64 = 8;
-/// After a trial that brought nothing, how long there is none, in shortest ticks; each time twice as long, up to the second.
+const WORTH: u64 = 4;
+/// After a trial that changed nothing, how long there is none, in shortest ticks; each time twice as long, up to the second.
 const REST: (u32, u32) = (256, 4096);
 
 /// What was seen at the ticks before.
@@ -57,28 +57,48 @@ pub(super) struct Policy {
     calm: u32,
     quiet: u32,
     busy: u32,
+    busy_ticks: u64,
     slack: u32,
     /// Requests served when all readers began to be at work without a pause.
     busy_since: u64,
     trial: Option<Trial>,
     /// How long there is to be no trial.
     rest: u32,
-    /// How long there is to be none after the next that brings nothing.
+    /// How long there is to be none after the next that changes nothing.
     next_rest: u32,
+    /// Whether the next is with one reader less, if both can be tried.
+    less_next: bool,
+    /// Requests served in `BUSY` shortest ticks before the last one.
+    tried_at: u64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { served: 0, calm: 0, quiet: 0, busy: 0, slack: 0, busy_since: 0, trial: None, rest: 0, next_rest: REST.0 }
+        Self {
+            served: 0,
+            calm: 0,
+            quiet: 0,
+            busy: 0,
+            busy_ticks: 0,
+            slack: 0,
+            busy_since: 0,
+            trial: None,
+            rest: 0,
+            next_rest: REST.0,
+            less_next: false,
+            tried_at: 0,
+        }
     }
 }
 
-/// One more reader, for a while.
+/// One reader more, or one less, for a while.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
-    /// How many there were.
-    readers: u64,
-    /// Requests served in `BUSY` shortest ticks without it.
+    /// How many there are on the side with fewer.
+    fewer: u64,
+    /// Whether that is the trial, and not what was before.
+    less: bool,
+    /// Requests served in `BUSY` shortest ticks before.
     before: u64,
     /// Requests served when it began.
     from: u64,
@@ -87,12 +107,17 @@ struct Trial {
 }
 
 impl Trial {
-    /// Whether so many requests, served by now, show that it was worth it.
-    fn is_won(&self, served: u64) -> bool {
-        let with = served.wrapping_sub(self.from).saturating_mul(u64::from(BUSY));
-        let without = self.before.saturating_mul(u64::from(self.time));
-        // with >= without * (1 + 1 / (WORTH * readers)), in whole numbers.
-        let parts = WORTH.saturating_mul(self.readers);
+    /// Requests served in `BUSY` shortest ticks during it, if so many are served by now.
+    fn during(&self, served: u64) -> u64 {
+        served.wrapping_sub(self.from).saturating_mul(u64::from(BUSY)) / u64::from(self.time.max(1))
+    }
+
+    /// Whether so many requests, served by now, show that the reader in question is worth it.
+    fn shows_worth(&self, served: u64) -> bool {
+        let (before, now) = (self.before, self.during(served));
+        let (with, without) = if self.less { (before, now) } else { (now, before) };
+        // with >= without * (1 + 1 / (WORTH * fewer)), in whole numbers.
+        let parts = WORTH.saturating_mul(self.fewer);
         with.saturating_mul(parts) >= without.saturating_mul(parts + 1)
     }
 }
@@ -116,15 +141,23 @@ impl Policy {
         if let Some(trial) = &mut self.trial {
             trial.time += time;
             if trial.time >= TRIAL {
-                let won = trial.is_won(seen.served);
+                let (worth, less, during) = (trial.shows_worth(seen.served), trial.less, trial.during(seen.served));
                 self.trial = None;
                 (self.busy, self.slack) = (0, 0);
-                if won {
-                    self.next_rest = REST.0;
-                } else if seen.readers > 1 {
+                if worth == less {
+                    // It was better before. The other way is tried next.
                     self.rest = self.next_rest;
                     self.next_rest = (2 * self.next_rest).min(REST.1);
-                    return Decision::Shrink;
+                    self.less_next = !less;
+                    if worth {
+                        return Decision::Grow;
+                    } else if seen.readers > 1 {
+                        return Decision::Shrink;
+                    }
+                } else {
+                    let further = if less { seen.readers > 1 } else { seen.readers < cpus };
+                    self.rest = if further { 0 } else { REST.0 };
+                    (self.next_rest, self.tried_at) = (REST.0, during);
                 }
             }
         }
@@ -152,20 +185,34 @@ impl Policy {
         if !progress {
             // All of them have been at the same requests for a whole tick: they are blocked.
             self.busy = 0;
+            self.trial = self.trial.filter(|trial| !trial.less);
             return Decision::Grow;
         }
         if self.busy == 0 {
-            self.busy_since = before;
+            (self.busy_since, self.busy_ticks) = (before, 0);
         }
-        self.busy = if seen.pending { self.busy + 1 } else { 0 };
-        if self.busy >= BUSY && seen.readers < cpus && self.trial.is_none() && self.rest == 0 {
-            let readers = u64::try_from(seen.readers).unwrap_or(u64::MAX);
-            let before = seen.served.wrapping_sub(self.busy_since) / u64::from(self.busy) * u64::from(BUSY);
-            self.trial = Some(Trial { readers, before, from: seen.served, time: 0 });
-            self.busy = 0;
-            return Decision::Grow;
+        self.busy_ticks += 1;
+        // The next request may just not be there yet.
+        self.busy = if seen.pending { self.busy + 1 } else { self.busy.saturating_sub(1) };
+        let (may_grow, may_shrink) = (seen.readers < cpus, seen.readers > 1);
+        if self.busy < BUSY || self.trial.is_some() || !(may_grow || may_shrink) {
+            return Decision::Watch;
         }
-        Decision::Watch
+        let before = seen.served.wrapping_sub(self.busy_since) / self.busy_ticks * u64::from(BUSY);
+        self.busy = 0;
+        // Requests of quite another kind: what was tried before says nothing of them.
+        let others = before / 2 > self.tried_at || self.tried_at / 2 > before;
+        if self.rest > 0 && !others {
+            return Decision::Watch;
+        }
+        if others {
+            self.next_rest = REST.0;
+        }
+        let less = may_shrink && (self.less_next || !may_grow);
+        let fewer = u64::try_from(seen.readers - usize::from(less)).unwrap_or(u64::MAX);
+        self.trial = Some(Trial { fewer, less, before, from: seen.served, time: 0 });
+        (self.less_next, self.tried_at) = (less, before);
+        if less { Decision::Shrink } else { Decision::Grow }
     }
 }
 
@@ -230,7 +277,17 @@ mod tests {
     /// So many ticks with always something to do, on a machine that serves that many requests a tick with so many readers. What was
     /// decided, and how many readers there are at the end.
     fn simulate(policy: &mut Policy, ticks: u32, cpus: usize, rate: impl Fn(usize) -> u64) -> (Vec<Decision>, usize) {
-        let (mut readers, mut served) = (1, policy.served);
+        simulate_from(1, policy, ticks, cpus, rate)
+    }
+
+    fn simulate_from(
+        mut readers: usize,
+        policy: &mut Policy,
+        ticks: u32,
+        cpus: usize,
+        rate: impl Fn(usize) -> u64,
+    ) -> (Vec<Decision>, usize) {
+        let mut served = policy.served;
         let decisions = (0..ticks).map(|_| {
             served += rate(readers) * u64::from(policy.stretch());
             let decision = policy.decide(Seen { readers, waiting: 0, served, pending: true }, cpus);
@@ -247,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_further_reader_stays_only_if_it_brings_something() {
-        let (decisions, readers) = simulate(&mut Policy::default(), 1000, 2, |readers| [0, 100, 180][readers]);
+        let (decisions, readers) = simulate(&mut Policy::default(), 200, 2, |readers| [0, 100, 180][readers]);
         assert_eq!((decisions.iter().filter(|decision| **decision == Decision::Grow).count(), readers), (1, 2));
         let (decisions, _) = simulate(&mut Policy::default(), 10_000, 2, |readers| [0, 100, 90][readers]);
         let trials = decisions.iter().filter(|decision| **decision == Decision::Grow).count();
@@ -255,6 +312,31 @@ mod tests {
         assert!((5..9).contains(&trials), "{trials}");
         let ended = decisions.iter().filter(|decision| **decision == Decision::Shrink).count();
         assert!(trials - ended <= 1);
+    }
+
+    #[test]
+    fn reader_that_brings_nothing_any_more_goes() {
+        let mut policy = Policy::default();
+        let (_, readers) = simulate(&mut policy, 200, 2, |readers| [0, 100, 180][readers]);
+        let (_, readers) = simulate_from(readers, &mut policy, 1000, 2, |readers| [0, 200, 170][readers]);
+        assert_eq!(readers, 1);
+    }
+
+    #[test]
+    fn requests_of_another_kind_are_tried_at_once() {
+        let mut policy = Policy::default();
+        simulate(&mut policy, 5000, 2, |readers| [0, 1000, 1000][readers]);
+        let (_, readers) = simulate(&mut policy, 50, 2, |readers| [0, 20, 40][readers]);
+        assert_eq!(readers, 2);
+    }
+
+    #[test]
+    fn reader_that_still_helps_is_seldom_missed() {
+        let mut policy = Policy::default();
+        let rate = |readers| [0, 100, 180][readers];
+        let (decisions, readers) = simulate(&mut policy, 20_000, 2, rate);
+        assert_eq!(readers, 2);
+        assert!(decisions.iter().filter(|decision| **decision == Decision::Shrink).count() < 15);
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use fusewire::op;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::cases::BROKEN;
 use crate::plan::{self, Plan, Step};
-use crate::probe::{self, Offer};
+use crate::probe;
 use crate::process::{self, End, Ended};
 use crate::report::Report;
 use crate::{leftovers, modules, power};
@@ -108,7 +109,7 @@ fn set_up_and_run() -> Result<()> {
     let mut report = Report::open()?;
     let offer = probe::ask().context("asking the kernel what it offers")?;
     let (release, uptime) = (first_word("/proc/sys/kernel/osrelease"), first_word("/proc/uptime"));
-    report.send("ready", &[&release, &uptime, &offer.minor, &offer.flags]);
+    report.send("ready", &[&release, &uptime, &offer.minor, &offer.flags.bits()]);
     report.drain();
     misbehave(plan.broken.as_deref())?;
     run_steps(&plan, offer, &mut report);
@@ -160,12 +161,14 @@ fn misbehave(how: Option<&str>) -> Result<()> {
     }
 }
 
-fn run_steps(plan: &Plan, offer: Offer, report: &mut Report) {
+fn run_steps(plan: &Plan, offer: op::Init, report: &mut Report) {
     let mut lacking = None;
     for step in &plan.steps {
         match step {
             Step::Minor(minor) if offer.minor < *minor => lacking = Some(format!("it needs protocol 7.{minor}")),
-            Step::Flag(bit) if offer.flags >> bit & 1 == 0 => lacking = Some(format!("it needs INIT flag {bit}")),
+            Step::Flag(bit) if offer.flags.bits() >> bit & 1 == 0 => {
+                lacking = Some(format!("it needs INIT flag {bit}"))
+            }
             Step::Minor(_) | Step::Flag(_) => {}
             Step::Libtest { name, .. } | Step::Own { name } | Step::Program { name, .. } if lacking.is_some() => {
                 report.send("skipped", &[name, &lacking.take().unwrap_or_default()]);
