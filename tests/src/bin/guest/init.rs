@@ -167,7 +167,7 @@ fn run_steps(plan: &Plan, offer: op::Init, report: &mut Report) {
         match step {
             Step::Minor(minor) if offer.minor < *minor => lacking = Some(format!("it needs protocol 7.{minor}")),
             Step::Flag(bit) if offer.flags.bits() >> bit & 1 == 0 => {
-                lacking = Some(format!("it needs INIT flag {bit}"))
+                lacking = Some(format!("it needs INIT flag {bit}"));
             }
             Step::Minor(_) | Step::Flag(_) => {}
             Step::Libtest { name, .. } | Step::Own { name } | Step::Program { name, .. } if lacking.is_some() => {
