@@ -130,7 +130,7 @@ impl Requests {
         push(
             &mut out,
             format_args!(
-                "{}, Linux {}. All servers serve through `/dev/fuse`.\n\n",
+                "{}, Linux {}. All servers serve through `/dev/fuse` here, whatever they are told otherwise.\n\n",
                 self.machine.date, self.machine.kernel
             ),
         );
