@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use fusewire::mount::MountOptions;
-use fusewire::{Filesystem, Opcode, SessionConfig};
+use fusewire::{Filesystem, Name, NodeId, Notifier, Opcode, SessionConfig};
 use fusewire_tests::{Log, Recorder};
 use memfs::MemFs;
 use mirrorfs::{CacheMode, Mirror};
@@ -37,20 +38,24 @@ fn is_looked_up(root: &Path, log: &Log, number: u32) -> bool {
     log.all(Opcode::LOOKUP).iter().any(|lookup| format!("{:?}", lookup.request()).contains("file"))
 }
 
-/// Lists directories of what `filesystem` shows, which `make` has made, with and without asking for their files.
-fn check(filesystem: impl Filesystem + 'static, make: impl FnOnce(&Path)) {
+/// Has the kernel forget the names of the files.
+fn forget(root: &Path, notifier: &Notifier) {
+    let name = Name::new(b"file").expect("a name");
+    for number in 0..DIRECTORIES {
+        let directory = NodeId(fs::metadata(root.join(number.to_string())).expect("the directory").ino());
+        notifier.inval_entry(directory, name).expect("telling the kernel");
+    }
+}
+
+/// Lists directories of what `filesystem` shows, which are there when `make` has run, with and without asking for their files.
+fn check(filesystem: impl Filesystem + 'static, make: impl FnOnce(&Path, &Notifier)) {
     let recorder = Recorder::new(filesystem);
     let log = recorder.log().clone();
     let directory = tempfile::tempdir().expect("a directory");
-    let mount = || {
-        let options = MountOptions::new().default_permissions();
-        fusewire::mount(recorder, directory.path(), &options, SessionConfig::default()).expect("mounting")
-    };
-    let mounted = mount();
+    let options = MountOptions::new().default_permissions();
+    let mounted = fusewire::mount(recorder, directory.path(), &options, SessionConfig::default()).expect("mounting");
     let root = mounted.mountpoint();
-    make(root);
-    // The kernel knows nothing of what was made.
-    fs::write("/proc/sys/vm/drop_caches", "2").expect("emptying caches, which needs root");
+    make(root, mounted.notifier());
     let mut numbers = 0..DIRECTORIES;
     let first = numbers.next().expect("a number");
     list(root, first);
@@ -66,7 +71,11 @@ fn check(filesystem: impl Filesystem + 'static, make: impl FnOnce(&Path)) {
 
 #[test]
 fn memfs_looks_ahead_for_who_looks_up() {
-    check(MemFs::new(memfs::Options::default()), make);
+    // Its inode numbers are its node ids.
+    check(MemFs::new(memfs::Options::default()), |root, notifier| {
+        make(root);
+        forget(root, notifier);
+    });
 }
 
 #[test]
@@ -74,5 +83,5 @@ fn mirrorfs_looks_ahead_for_who_looks_up() {
     let source = tempfile::tempdir().expect("a directory");
     make(source.path());
     let options = mirrorfs::Options::default().cache(CacheMode::Always);
-    check(Mirror::new(source.path(), options).expect("a mirror"), |_| ());
+    check(Mirror::new(source.path(), options).expect("a mirror"), |_, _| ());
 }

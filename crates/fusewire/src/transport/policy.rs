@@ -57,7 +57,8 @@ pub(super) struct Policy {
     calm: u32,
     quiet: u32,
     busy: u32,
-    busy_ticks: u64,
+    /// For how long they have been so, in shortest ticks.
+    busy_time: u64,
     slack: u32,
     /// Requests served when all readers began to be at work without a pause.
     busy_since: u64,
@@ -79,7 +80,7 @@ impl Default for Policy {
             calm: 0,
             quiet: 0,
             busy: 0,
-            busy_ticks: 0,
+            busy_time: 0,
             slack: 0,
             busy_since: 0,
             trial: None,
@@ -189,16 +190,16 @@ impl Policy {
             return Decision::Grow;
         }
         if self.busy == 0 {
-            (self.busy_since, self.busy_ticks) = (before, 0);
+            (self.busy_since, self.busy_time) = (before, 0);
         }
-        self.busy_ticks += 1;
+        self.busy_time += u64::from(time);
         // The next request may just not be there yet.
         self.busy = if seen.pending { self.busy + 1 } else { self.busy.saturating_sub(1) };
         let (may_grow, may_shrink) = (seen.readers < cpus, seen.readers > 1);
         if self.busy < BUSY || self.trial.is_some() || !(may_grow || may_shrink) {
             return Decision::Watch;
         }
-        let before = seen.served.wrapping_sub(self.busy_since) / self.busy_ticks * u64::from(BUSY);
+        let before = seen.served.wrapping_sub(self.busy_since) / self.busy_time * u64::from(BUSY);
         self.busy = 0;
         // Requests of quite another kind: what was tried before says nothing of them.
         let others = before / 2 > self.tried_at || self.tried_at / 2 > before;
